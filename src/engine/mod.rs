@@ -1,0 +1,60 @@
+//! What can compute. The only folder that names `ort`.
+
+#[cfg(feature = "testing")]
+mod fake;
+
+use std::time::Instant;
+
+use smallvec::SmallVec;
+use thiserror::Error;
+
+use crate::types::{DType, Signature, Tensor};
+
+#[cfg(feature = "testing")]
+pub use fake::FakeEngine;
+
+/// One input of a run: packed little-endian elements (strings behind `u32`
+/// lengths) at any alignment, whose length agrees with shape and type.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    pub dtype: DType,
+    pub shape: &'a [i64],
+    pub data: &'a [u8],
+}
+
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum EngineError {
+    /// The library is missing, too old or refuses to start.
+    #[error("{0}")]
+    Library(String),
+    /// The model cannot be loaded; ONNX Runtime's reason.
+    #[error("the model cannot be loaded: {0}")]
+    Load(String),
+    /// The run failed; ONNX Runtime's reason, which may name shapes and nodes of the model.
+    #[error("the model failed on this input: {0}")]
+    Run(String),
+    /// The deadline passed while the model ran, and the run was stopped.
+    #[error("the run was stopped at its deadline")]
+    Stopped,
+}
+
+/// Tensors of a run, in the order they were asked for.
+pub type RunOutputs = SmallVec<[Tensor; 4]>;
+
+/// A loaded model that can run on any thread, on several at once.
+pub trait Engine: Send + Sync {
+    fn signature(&self) -> &Signature;
+
+    /// Bytes of memory the loaded model holds, as measured when it was loaded.
+    fn memory_bytes(&self) -> u64;
+
+    /// Runs the model on `inputs`, which stand in the signature's order, and
+    /// returns the outputs whose indices `wanted` lists, in that order. A run
+    /// that is still going at `deadline` is stopped.
+    fn run(
+        &self,
+        inputs: &[Input<'_>],
+        wanted: &[usize],
+        deadline: Option<Instant>,
+    ) -> Result<RunOutputs, EngineError>;
+}

@@ -1,0 +1,4 @@
+//! modelgate: a model serving gateway.
+
+pub mod engine;
+pub mod types;

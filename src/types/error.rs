@@ -1,0 +1,140 @@
+//! Why a request was refused or failed, and the one mapping to the wire.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use thiserror::Error;
+
+/// Outcome classes of a request. Every face reports the same code; `http` and
+/// `grpc` are the only places that say how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    InvalidArgument,
+    NotFound,
+    MethodNotAllowed,
+    /// The message is larger than a limit; trying again will not help.
+    TooLarge,
+    /// Request head larger than a limit.
+    HeadTooLarge,
+    /// A quota is used up; trying again later may help.
+    ResourceExhausted,
+    Unavailable,
+    DeadlineExceeded,
+    Cancelled,
+    Unimplemented,
+    Internal,
+}
+
+impl Code {
+    /// HTTP status.
+    pub fn http(self) -> u16 {
+        match self {
+            Code::InvalidArgument => 400,
+            Code::NotFound => 404,
+            Code::MethodNotAllowed => 405,
+            Code::TooLarge => 413,
+            Code::HeadTooLarge => 431,
+            Code::ResourceExhausted => 429,
+            Code::Unavailable => 503,
+            Code::DeadlineExceeded => 504,
+            Code::Cancelled => 499,
+            Code::Unimplemented => 501,
+            Code::Internal => 500,
+        }
+    }
+
+    /// gRPC status number.
+    pub fn grpc(self) -> u8 {
+        match self {
+            Code::Cancelled => 1,
+            Code::InvalidArgument => 3,
+            Code::DeadlineExceeded => 4,
+            Code::NotFound => 5,
+            Code::TooLarge | Code::HeadTooLarge | Code::ResourceExhausted => 8,
+            Code::Unimplemented | Code::MethodNotAllowed => 12,
+            Code::Internal => 13,
+            Code::Unavailable => 14,
+        }
+    }
+}
+
+/// Why the gateway refused a request before or instead of running it; the
+/// `reason` label of `modelgate_rejected_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    BodyTooLarge,
+    BytesInFlight,
+    QueueFull,
+    QueueTimeout,
+    Deadline,
+    Draining,
+    SlowClient,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 7] = [
+        Reason::BodyTooLarge,
+        Reason::BytesInFlight,
+        Reason::QueueFull,
+        Reason::QueueTimeout,
+        Reason::Deadline,
+        Reason::Draining,
+        Reason::SlowClient,
+    ];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Reason::BodyTooLarge => "body_too_large",
+            Reason::BytesInFlight => "bytes_in_flight",
+            Reason::QueueFull => "queue_full",
+            Reason::QueueTimeout => "queue_timeout",
+            Reason::Deadline => "deadline",
+            Reason::Draining => "draining",
+            Reason::SlowClient => "slow_client",
+        }
+    }
+}
+
+/// A request that was not answered with a prediction. The message goes to the
+/// client: it says what was expected, what came and how to fix it, and holds
+/// no payload, path or secret.
+#[derive(Clone, Debug, Error)]
+pub struct InferError {
+    pub code: Code,
+    pub message: Cow<'static, str>,
+    /// Set where the gateway refused work it could not or would not take.
+    pub reason: Option<Reason>,
+}
+
+impl fmt::Display for InferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl InferError {
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> InferError {
+        InferError { code, message: message.into(), reason: None }
+    }
+
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> InferError {
+        InferError::new(Code::InvalidArgument, message)
+    }
+
+    pub fn not_found(message: impl Into<Cow<'static, str>>) -> InferError {
+        InferError::new(Code::NotFound, message)
+    }
+
+    pub fn internal(message: impl Into<Cow<'static, str>>) -> InferError {
+        InferError::new(Code::Internal, message)
+    }
+
+    /// A refusal that is counted by its reason.
+    pub fn rejected(
+        code: Code,
+        reason: Reason,
+        message: impl Into<Cow<'static, str>>,
+    ) -> InferError {
+        InferError { code, message: message.into(), reason: Some(reason) }
+    }
+}

@@ -1,0 +1,24 @@
+//! Plain data every layer speaks. Imports nothing of ours and does no I/O.
+
+mod dtype;
+mod error;
+mod name;
+mod request;
+mod shape;
+mod signature;
+mod tensor;
+
+pub use dtype::DType;
+pub use error::{Code, InferError, Reason};
+pub use name::{ModelName, NameError, Version};
+pub use request::{
+    InferRequest, InputTensor, OutputTensor, Outputs, Parameter, Payload, RequestedOutput,
+};
+pub use shape::{MAX_RANK, Shape, ShapeError};
+pub use signature::{Dim, Signature, TensorSpec};
+pub use tensor::{Tensor, TensorError};
+
+#[cfg(target_endian = "big")]
+compile_error!(
+    "tensors are kept as the protocol's little-endian bytes; big-endian targets are not supported"
+);
