@@ -1,4 +1,5 @@
 //! modelgate: a model serving gateway.
 
+pub mod api;
 pub mod engine;
 pub mod types;

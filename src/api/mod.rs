@@ -1,0 +1,3 @@
+//! Wire faces: they decode, hand over and encode, and decide nothing.
+
+pub mod codec;
