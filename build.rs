@@ -5,6 +5,13 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
+const SERIALIZE: &str =
+    "#[derive(serde::Serialize)] #[serde(rename_all = \"snake_case\")]";
+const DATA_TYPE: &str =
+    "#[serde(serialize_with = \"crate::api::documents::data_type_name\")]";
+const INSTANCE_KIND: &str =
+    "#[serde(serialize_with = \"crate::api::documents::instance_kind_name\")]";
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
@@ -23,6 +30,34 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".inference.InferTensorContents.bytes_contents")
         // An empty one costs nothing, and most parameter maps are empty.
         .btree_map(".")
+        // The documents that HTTP answers as JSON, under the same names.
+        .type_attribute(".inference.ServerMetadataResponse", SERIALIZE)
+        .type_attribute(".inference.ModelMetadataResponse", SERIALIZE)
+        .field_attribute(
+            ".inference.ModelMetadataResponse.TensorMetadata.labels",
+            "#[serde(skip_serializing_if = \"Vec::is_empty\")]",
+        )
+        .type_attribute(".inference.RepositoryIndexResponse.ModelIndex", SERIALIZE)
+        .type_attribute(".inference.ModelStatisticsResponse", SERIALIZE)
+        .type_attribute(".inference.ModelStatistics", SERIALIZE)
+        .type_attribute(".inference.InferStatistics", SERIALIZE)
+        .type_attribute(".inference.InferBatchStatistics", SERIALIZE)
+        .type_attribute(".inference.InferResponseStatistics", SERIALIZE)
+        .type_attribute(".inference.StatisticDuration", SERIALIZE)
+        .type_attribute(".inference.MemoryUsage", SERIALIZE)
+        .type_attribute(".inference.ModelConfig", SERIALIZE)
+        .field_attribute(".inference.ModelConfig.scheduling_choice", "#[serde(flatten)]")
+        .type_attribute(".inference.ModelInput", SERIALIZE)
+        .type_attribute(".inference.ModelOutput", SERIALIZE)
+        .field_attribute(".inference.ModelInput.data_type", DATA_TYPE)
+        .field_attribute(".inference.ModelOutput.data_type", DATA_TYPE)
+        .type_attribute(".inference.ModelInstanceGroup", SERIALIZE)
+        .field_attribute(".inference.ModelInstanceGroup.kind", INSTANCE_KIND)
+        .type_attribute(".inference.ModelVersionPolicy", SERIALIZE)
+        .field_attribute(".inference.ModelVersionPolicy.policy_choice", "#[serde(flatten)]")
+        .type_attribute(".inference.ModelDynamicBatching", SERIALIZE)
+        .type_attribute(".inference.ModelParameter", SERIALIZE)
+        .type_attribute(".inference.ModelTransactionPolicy", SERIALIZE)
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
