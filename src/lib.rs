@@ -1,4 +1,5 @@
 //! modelgate: a model serving gateway.
 
 pub mod engine;
+pub mod telemetry;
 pub mod types;
