@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     tonic_prost_build::configure()
         .build_client(false)
+        .generate_default_stubs(true)
         // Tensor data stays a slice of the message it came in.
         .bytes(".inference.ModelInferRequest.raw_input_contents")
         .bytes(".inference.ModelInferResponse.raw_output_contents")

@@ -5,8 +5,8 @@ use serde::Serializer;
 
 use super::codec::pb;
 use crate::request::Gateway;
-use crate::serving::{Execution, ModelEntry, Servable, Snapshot, State};
-use crate::telemetry::{Statistics, Tally};
+use crate::serving::{Execution, Servable, Snapshot, State};
+use crate::telemetry::{DurationStatistics, Statistics};
 use crate::types::{DType, InferError, TensorSpec};
 
 /// Only what works, under the names the protocol has for it.
@@ -24,7 +24,13 @@ pub fn server_metadata() -> pb::ServerMetadataResponse {
     }
 }
 
-pub fn model_metadata(model: &ModelEntry, servable: &Servable) -> pb::ModelMetadataResponse {
+pub fn model_metadata(
+    snapshot: &Snapshot,
+    name: &str,
+    version: &str,
+) -> Result<pb::ModelMetadataResponse, InferError> {
+    let servable = snapshot.resolve(name, version)?;
+    let ready = snapshot.model(name).into_iter().flat_map(|model| model.ready());
     let tensor = |spec: &TensorSpec| pb::model_metadata_response::TensorMetadata {
         name: spec.name.to_string(),
         datatype: spec.dtype.name().to_owned(),
@@ -32,13 +38,13 @@ pub fn model_metadata(model: &ModelEntry, servable: &Servable) -> pb::ModelMetad
         labels: spec.labels.to_vec(),
     };
     let signature = servable.signature();
-    pb::ModelMetadataResponse {
+    Ok(pb::ModelMetadataResponse {
         name: servable.name().to_string(),
-        versions: model.ready().map(|ready| ready.version().to_string()).collect(),
+        versions: ready.map(|ready| ready.version().to_string()).collect(),
         platform: PLATFORM.to_owned(),
         inputs: signature.inputs.iter().map(tensor).collect(),
         outputs: signature.outputs.iter().map(tensor).collect(),
-    }
+    })
 }
 
 pub fn model_config(servable: &Servable) -> pb::ModelConfig {
@@ -142,8 +148,8 @@ pub fn statistics(
 fn version_statistics(servable: &Servable) -> pb::ModelStatistics {
     let seen: Statistics = servable.metrics().statistics();
     let duration =
-        |tally: Tally| Some(pb::StatisticDuration { count: tally.count, ns: tally.ns });
-    let nothing = || duration(Tally::default());
+        |tally: DurationStatistics| Some(pb::StatisticDuration { count: tally.count, ns: tally.ns });
+    let nothing = || duration(DurationStatistics::default());
     pb::ModelStatistics {
         name: servable.name().to_string(),
         version: servable.version().to_string(),
@@ -161,7 +167,7 @@ fn version_statistics(servable: &Servable) -> pb::ModelStatistics {
             cache_miss: nothing(),
         }),
         batch_stats: seen
-            .batch_stats
+            .batches
             .iter()
             .map(|batch| pb::InferBatchStatistics {
                 batch_size: batch.batch_size,

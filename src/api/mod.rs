@@ -3,6 +3,7 @@
 
 mod body;
 pub mod codec;
+mod documents;
 mod grpc;
 mod headers;
 mod http;

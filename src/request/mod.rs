@@ -73,6 +73,17 @@ impl Gateway {
         self.lifecycle.loaded.load(Ordering::Relaxed) && !self.is_draining()
     }
 
+    /// Why the gateway should not get traffic; `None` when it should.
+    pub fn unready_because(&self) -> Option<&'static str> {
+        if self.is_draining() {
+            Some("stopping")
+        } else if !self.is_ready() {
+            Some("loading models")
+        } else {
+            None
+        }
+    }
+
     pub fn is_draining(&self) -> bool {
         self.lifecycle.draining.load(Ordering::Relaxed)
     }
@@ -95,7 +106,7 @@ impl Gateway {
         let servable = match self.catalog.load().resolve(call.model, call.version) {
             Ok(servable) => Arc::clone(servable),
             Err(error) => {
-                self.telemetry.unknown_model().request(call.protocol, error.code);
+                self.telemetry.unknown_model().finished(call.protocol, error.code);
                 return Err(error);
             }
         };
@@ -166,7 +177,7 @@ impl Gateway {
             }
             Err(_) => {
                 let unknown = self.telemetry.unknown_model();
-                unknown.request(call.protocol, error.code);
+                unknown.finished(call.protocol, error.code);
                 if let Some(reason) = error.reason {
                     unknown.rejected(reason);
                 }

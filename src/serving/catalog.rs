@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 
 use super::servable::Servable;
+use crate::telemetry::VersionMetrics;
 use crate::types::{Code, InferError, ModelName, Version};
 
 /// Protocol state of a version, as the repository index shows it.
@@ -24,6 +25,15 @@ impl State {
             State::Unavailable => "UNAVAILABLE",
         }
     }
+
+    /// The `state` label of `modelgate_model_state`.
+    pub fn label(self) -> &'static str {
+        match self {
+            State::Loading => "loading",
+            State::Ready => "ready",
+            State::Unavailable => "rejected",
+        }
+    }
 }
 
 /// One version of a model, served or not.
@@ -34,6 +44,8 @@ pub struct VersionEntry {
     pub reason: Arc<str>,
     /// Present exactly when `state` is [`State::Ready`].
     pub servable: Option<Arc<Servable>>,
+    /// Keeps the version's series, also while it is not served.
+    pub metrics: Arc<VersionMetrics>,
 }
 
 /// One model's versions.

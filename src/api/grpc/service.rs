@@ -1,4 +1,5 @@
-//! The protocol's calls but for the fast way of `ModelInfer`.
+//! The protocol's calls but for the fast way of `ModelInfer`. The calls that
+//! are left out answer `UNIMPLEMENTED`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::api::codec::pb::grpc_inference_service_server::GrpcInferenceService;
 use crate::api::codec::{DecodeLimits, pb};
 use crate::api::{WireLimits, documents, headers};
 use crate::request::Gateway;
-use crate::types::{Code, InferError, Parameter};
+use crate::types::{Code, Parameter};
 
 /// Requests of one stream that are under way together; answers keep their order.
 const STREAM_CONCURRENCY: usize = 16;
@@ -34,10 +35,6 @@ impl InferenceService {
 }
 
 type Answer<T> = Result<Response<T>, Status>;
-
-fn unsupported<T>(what: &str) -> Answer<T> {
-    Err(status(&InferError::new(Code::Unimplemented, format!("{what} is not supported here"))))
-}
 
 #[tonic::async_trait]
 impl GrpcInferenceService for InferenceService {
@@ -165,20 +162,6 @@ impl GrpcInferenceService for InferenceService {
                 future::ready(item)
             });
         Ok(Response::new(Box::pin(answers)))
-    }
-
-    async fn repository_model_load(
-        &self,
-        _: Request<pb::RepositoryModelLoadRequest>,
-    ) -> Answer<pb::RepositoryModelLoadResponse> {
-        unsupported("loading models by request")
-    }
-
-    async fn repository_model_unload(
-        &self,
-        _: Request<pb::RepositoryModelUnloadRequest>,
-    ) -> Answer<pb::RepositoryModelUnloadResponse> {
-        unsupported("unloading models by request")
     }
 }
 

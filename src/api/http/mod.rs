@@ -50,11 +50,8 @@ async fn respond(face: &Face, route: &Route<'_>, request: Request<Incoming>) -> 
         Route::ServerMetadata => Ok(json_answer(StatusCode::OK, &documents::server_metadata())),
         Route::ModelMetadata(target) => {
             let snapshot = gateway.catalog.load();
-            let servable = snapshot.resolve(&target.model, &target.version)?;
-            let model = snapshot
-                .model(&target.model)
-                .ok_or_else(|| InferError::internal("the model went while it was looked up"))?;
-            Ok(json_answer(StatusCode::OK, &documents::model_metadata(model, servable)))
+            let metadata = documents::model_metadata(&snapshot, &target.model, &target.version)?;
+            Ok(json_answer(StatusCode::OK, &metadata))
         }
         Route::ModelConfig(target) => {
             let servable = gateway.resolve(&target.model, &target.version)?;

@@ -38,10 +38,19 @@ impl Listener {
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
-                accepted = self.socket.accept() => match accepted {
-                    Ok((socket, _)) => workers.take(socket),
-                    Err(error) => self.after_error(&error).await,
-                },
+                Some(socket) = self.accept() => workers.take(socket),
+                else => {}
+            }
+        }
+    }
+
+    /// The next connection; `None` when accepting failed.
+    pub async fn accept(&self) -> Option<TcpStream> {
+        match self.socket.accept().await {
+            Ok((socket, _)) => Some(socket),
+            Err(error) => {
+                self.after_error(&error).await;
+                None
             }
         }
     }
