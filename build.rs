@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 const SERIALIZE: &str =
     "#[derive(serde::Serialize)] #[serde(rename_all = \"snake_case\")]";
+const WHERE_SET: &str = "#[serde(skip_serializing_if = \"Option::is_none\")]";
 const DATA_TYPE: &str =
     "#[serde(serialize_with = \"crate::api::documents::data_type_name\")]";
 const INSTANCE_KIND: &str =
@@ -47,7 +48,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .type_attribute(".inference.StatisticDuration", SERIALIZE)
         .type_attribute(".inference.MemoryUsage", SERIALIZE)
         .type_attribute(".inference.ModelConfig", SERIALIZE)
-        .field_attribute(".inference.ModelConfig.scheduling_choice", "#[serde(flatten)]")
+        .field_attribute(".inference.ModelConfig.version_policy", WHERE_SET)
+        .field_attribute(".inference.ModelConfig.dynamic_batching", WHERE_SET)
+        .field_attribute(".inference.ModelConfig.model_transaction_policy", WHERE_SET)
         .type_attribute(".inference.ModelInput", SERIALIZE)
         .type_attribute(".inference.ModelOutput", SERIALIZE)
         .field_attribute(".inference.ModelInput.data_type", DATA_TYPE)
@@ -55,7 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .type_attribute(".inference.ModelInstanceGroup", SERIALIZE)
         .field_attribute(".inference.ModelInstanceGroup.kind", INSTANCE_KIND)
         .type_attribute(".inference.ModelVersionPolicy", SERIALIZE)
-        .field_attribute(".inference.ModelVersionPolicy.policy_choice", "#[serde(flatten)]")
+        .field_attribute(".inference.ModelVersionPolicy.latest", WHERE_SET)
+        .field_attribute(".inference.ModelVersionPolicy.all", WHERE_SET)
+        .field_attribute(".inference.ModelVersionPolicy.specific", WHERE_SET)
         .type_attribute(".inference.ModelDynamicBatching", SERIALIZE)
         .type_attribute(".inference.ModelParameter", SERIALIZE)
         .type_attribute(".inference.ModelTransactionPolicy", SERIALIZE)

@@ -86,14 +86,12 @@ pub fn model_config(servable: &Servable) -> pb::ModelConfig {
         instance_group: vec![pb::ModelInstanceGroup {
             name: servable.name().to_string(),
             count: i32::try_from(options.lanes).unwrap_or(i32::MAX),
-            kind: pb::model_instance_group::Kind::KindCpu.into(),
+            kind: pb::model_instance_group::Kind::Cpu.into(),
         }],
         default_model_filename: "model.onnx".to_owned(),
-        scheduling_choice: batches.then(|| {
-            pb::model_config::SchedulingChoice::DynamicBatching(pb::ModelDynamicBatching {
-                max_queue_delay_microseconds: options.max_batch_delay.as_micros() as u64,
-                ..Default::default()
-            })
+        dynamic_batching: batches.then(|| pb::ModelDynamicBatching {
+            max_queue_delay_microseconds: options.max_batch_delay.as_micros() as u64,
+            ..Default::default()
         }),
         parameters: labels.collect(),
         ..Default::default()

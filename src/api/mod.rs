@@ -1,6 +1,7 @@
 //! Wire faces: HTTP and gRPC on every listener, metrics and health on their
 //! own. They decode, ask the gateway, and encode; they decide nothing.
 
+mod answer;
 mod body;
 pub mod codec;
 mod documents;
@@ -57,6 +58,11 @@ impl Face {
     pub fn new(gateway: Arc<Gateway>, limits: WireLimits, reflection: bool) -> Face {
         let grpc = grpc::Services::new(&gateway, &limits, reflection);
         Face { gateway, limits, grpc }
+    }
+
+    /// Tells those who watch gRPC's own health service.
+    pub async fn set_serving(&self, serving: bool) {
+        self.grpc.set_serving(serving).await;
     }
 }
 

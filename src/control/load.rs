@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::engine::{Engine, EngineError, OrtEngine, SessionOptions, measure};
+use crate::engine::{Engine, EngineError, Library, OrtEngine, SessionOptions, measure};
 use crate::registry::{self, FolderError, Found};
 use crate::serving::{
     Catalog, ExecutionOptions, Loaded, Servable, State, VersionEntry,
@@ -33,6 +33,7 @@ pub struct ModelSettings {
 /// # Errors
 /// When the folder cannot be listed.
 pub fn load_folder(
+    library: &Library,
     folder: &Path,
     catalog: &Catalog,
     telemetry: &Telemetry,
@@ -48,11 +49,11 @@ pub fn load_folder(
             match &settings {
                 Ok(settings) if !settings.versions.contains(version) => {}
                 Ok(settings) => {
-                    let loading = Loading { catalog, telemetry, name: &model.name, version: *version };
+                    let loading = Loading { library, catalog, telemetry, name: &model.name, version: *version };
                     loading.run(file, settings);
                 }
                 Err(reason) => {
-                    let loading = Loading { catalog, telemetry, name: &model.name, version: *version };
+                    let loading = Loading { library, catalog, telemetry, name: &model.name, version: *version };
                     loading.failed(reason, loading.metrics(Arc::from("")));
                 }
             }
@@ -62,6 +63,7 @@ pub fn load_folder(
 }
 
 struct Loading<'a> {
+    library: &'a Library,
     catalog: &'a Catalog,
     telemetry: &'a Telemetry,
     name: &'a ModelName,
@@ -97,7 +99,7 @@ impl Loading<'_> {
         settings: &ModelSettings,
         metrics: &Arc<VersionMetrics>,
     ) -> Result<Servable, EngineError> {
-        let engine = OrtEngine::load(file, &settings.session)?.with_labels(&settings.labels)?;
+        let engine = OrtEngine::load(self.library, file, &settings.session)?.with_labels(&settings.labels)?;
         metrics.set_memory(engine.memory_bytes());
         let measured = measure(&engine, settings.execution.max_batch_rows);
         let mut execution = settings.execution.clone();
@@ -109,8 +111,8 @@ impl Loading<'_> {
             execution,
             Arc::clone(metrics),
         );
-        for (bytes, ns) in measured.cost_ns {
-            loaded.cost.set(bytes, ns);
+        for cost in measured.costs {
+            loaded.cost.set(cost.input_bytes, cost.nanos);
         }
         Ok(Servable::new(loaded, self.telemetry.model(self.name)))
     }

@@ -146,6 +146,10 @@ fn run_batch(
         let run_ended = Instant::now();
         learn(model, bytes, run_ended - run_started);
 
+        drop(inputs);
+        for buffer in scratch.iter_mut().filter(|buffer| buffer.capacity() > KEEP_SCRATCH_BYTES) {
+            *buffer = Vec::new();
+        }
         let answers = give_back(jobs, rows, &wanted, &outputs)?;
         let timings = RunTimings {
             input: run_started - started,
@@ -153,9 +157,6 @@ fn run_batch(
             output: run_ended.elapsed(),
         };
         model.metrics.executed(total, jobs.len(), &timings);
-        for buffer in scratch.iter_mut().filter(|buffer| buffer.capacity() > KEEP_SCRATCH_BYTES) {
-            *buffer = Vec::new();
-        }
         Ok(answers)
     })
 }

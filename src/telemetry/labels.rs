@@ -28,21 +28,21 @@ impl Protocol {
 pub enum RefusedConnection {
     /// As many connections are open as the limit allows.
     Limit,
-    /// The gateway is stopping.
-    Draining,
-    /// The system would not hand the connection over, such as for want of file descriptors.
-    Accept,
+    /// The network threads were too busy to take it over.
+    Busy,
+    /// The peer was too slow to ask, or to read its answer.
+    SlowClient,
 }
 
 impl RefusedConnection {
     pub const ALL: [RefusedConnection; 3] =
-        [RefusedConnection::Limit, RefusedConnection::Draining, RefusedConnection::Accept];
+        [RefusedConnection::Limit, RefusedConnection::Busy, RefusedConnection::SlowClient];
 
     pub fn label(self) -> &'static str {
         match self {
             RefusedConnection::Limit => "limit",
-            RefusedConnection::Draining => "draining",
-            RefusedConnection::Accept => "accept",
+            RefusedConnection::Busy => "busy",
+            RefusedConnection::SlowClient => "slow_client",
         }
     }
 }

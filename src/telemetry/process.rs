@@ -27,7 +27,7 @@ impl ConnectionMetrics {
         self.open.decrement(1.0);
     }
 
-    /// Counts a connection that was closed unheard and never counted as opened.
+    /// Counts a connection that was refused, or cut for slowness.
     pub fn refused(&self, reason: RefusedConnection) {
         self.refused[reason as usize].increment(1);
     }
@@ -44,7 +44,7 @@ impl ProcessMetrics {
             counter(
                 &recorder,
                 "modelgate_connections_refused_total",
-                "Connections closed before they could ask anything.",
+                "Connections refused, or cut because the peer was too slow.",
                 &[Label::from_static_parts("reason", reason.label())],
             )
         });

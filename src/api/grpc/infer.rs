@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 use prost::Message;
 
 use super::{Face, ResponseBody, refuse};
-use crate::api::codec::{DecodeLimits, classification, pb, protobuf};
+use crate::api::answer::classify_outputs;
+use crate::api::codec::{AnswerView, DecodeLimits, pb, protobuf};
 use crate::api::headers;
 use crate::api::read::read_body;
 use crate::request::{Answer, Call, Gateway};
@@ -95,8 +96,8 @@ pub async fn predict(
         }
     };
     let mut answer = gateway.infer(&Call { timeout, ..call }, request).await?;
-    classification::apply(&mut answer.outputs, &answer.classification, answer.servable.signature())?;
-    let response = protobuf::encode_infer(&crate::api::codec::AnswerView {
+    classify_outputs(&mut answer)?;
+    let response = protobuf::encode_infer(&AnswerView {
         id: &id,
         model_name: &model,
         model_version: answer.servable.version_str(),
@@ -107,7 +108,7 @@ pub async fn predict(
 }
 
 /// A call whose model is not known because its message could not be read.
-pub fn unknown_call(received: Instant) -> Call<'static> {
+fn unknown_call(received: Instant) -> Call<'static> {
     Call {
         protocol: Protocol::Grpc,
         model: "",

@@ -1,12 +1,12 @@
 //! The protocol's calls but for the fast way of `ModelInfer`. The calls that
 //! are left out answer `UNIMPLEMENTED`.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use ::http::HeaderMap;
-use futures_util::{Stream, StreamExt, future, stream};
+use futures_util::{StreamExt, future};
+use tonic::codegen::BoxStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -130,15 +130,12 @@ impl GrpcInferenceService for InferenceService {
         Ok(Response::from_parts(MetadataMap::from_headers(described), message, Default::default()))
     }
 
-    type ModelStreamInferStream =
-        Pin<Box<dyn Stream<Item = Result<pb::ModelStreamInferResponse, Status>> + Send>>;
-
     /// One answer per request, in order. A request that fails is told in its
     /// answer's `error_message`; the stream goes on.
     async fn model_stream_infer(
         &self,
         request: Request<Streaming<pb::ModelInferRequest>>,
-    ) -> Answer<Self::ModelStreamInferStream> {
+    ) -> Answer<BoxStream<pb::ModelStreamInferResponse>> {
         let (metadata, _, messages) = request.into_parts();
         // The call's own timeout bounds the stream, not each request in it.
         let mut metadata = metadata.into_headers();

@@ -1,5 +1,6 @@
 //! `POST /v2/models/{model}[/versions/{version}]/infer`.
 
+use std::iter::once;
 use std::time::Instant;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
@@ -7,9 +8,12 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 
-use super::{Answer, JSON, Target};
+use super::route::Target;
+use super::{Answer, JSON};
 use crate::api::body::ResponseBody;
-use crate::api::codec::{classification, compression, json};
+use crate::api::answer::classify_outputs;
+use crate::api::codec::compression::{self, Encoding};
+use crate::api::codec::{AnswerView, json};
 use crate::api::read::read_body;
 use crate::api::{Face, headers};
 use crate::request::Call;
@@ -21,6 +25,9 @@ const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream")
 
 /// Pieces of an answer up to this size are sent as one.
 const JOIN_BYTES: usize = 16 << 10;
+
+/// Smaller answers are not worth compressing.
+const COMPRESS_BYTES: usize = 256;
 
 pub async fn answer(face: &Face, target: &Target<'_>, request: Request<Incoming>) -> Answer {
     let received = Instant::now();
@@ -39,13 +46,15 @@ pub async fn answer(face: &Face, target: &Target<'_>, request: Request<Incoming>
     let read = async {
         check_content_type(&head.headers)?;
         let timeout = headers::timeout(&head.headers)?;
-        let (body, reserved) = read_body(face, body).await?;
-        let body = match head.headers.get(header::CONTENT_ENCODING) {
-            Some(encoding) => {
-                compression::decompress(encoding.as_bytes(), body, face.limits.max_body_bytes)?
-            }
-            None => body,
+        let encoding = match head.headers.get(header::CONTENT_ENCODING) {
+            Some(encoding) => Encoding::of_request(encoding.to_str().unwrap_or("?"))?,
+            None => None,
         };
+        let (mut body, mut reserved) = read_body(face, body).await?;
+        if let Some(encoding) = encoding {
+            body = compression::inflate(encoding, &body, face.limits.max_body_bytes)?;
+            reserved.grow(body.len())?;
+        }
         Ok((timeout, body, reserved))
     };
     let (timeout, body, reserved) = match read.await {
@@ -67,8 +76,8 @@ pub async fn answer(face: &Face, target: &Target<'_>, request: Request<Incoming>
     };
     let echoed_id = request.id.clone();
     let mut answer = face.gateway.infer(&call, request).await?;
-    classification::apply(&mut answer.outputs, &answer.classification, answer.servable.signature())?;
-    let encoded = json::encode_infer(&json::AnswerView {
+    classify_outputs(&mut answer)?;
+    let encoded = json::encode_infer(&AnswerView {
         id: &echoed_id,
         model_name: &target.model,
         model_version: answer.servable.version_str(),
@@ -91,20 +100,20 @@ fn send(response: &mut Response<ResponseBody>, asked: &HeaderMap, encoded: json:
     } else {
         headers.insert(header::CONTENT_TYPE, JSON);
     }
-    let accepted = asked.get(header::ACCEPT_ENCODING).map(HeaderValue::as_bytes);
-    let encoding = compression::choose(accepted, json_length + encoded.binary_len);
+    let length = json_length + encoded.binary_len;
+    let encoding = asked
+        .get(header::ACCEPT_ENCODING)
+        .filter(|_| length >= COMPRESS_BYTES)
+        .and_then(|accepted| Encoding::of_answer(accepted.to_str().ok()?));
     let mut pieces: SmallVec<[Bytes; 2]> = SmallVec::new();
-    if encoding.is_some() || json_length + encoded.binary_len <= JOIN_BYTES {
+    if let Some(encoding) = encoding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
+        let binary = encoded.binary.iter().map(|piece| &**piece);
+        pieces.push(compression::deflate(encoding, once(&*encoded.json).chain(binary)));
+    } else if length <= JOIN_BYTES {
         let mut whole = encoded.json;
-        whole.reserve_exact(encoded.binary_len);
         encoded.binary.iter().for_each(|piece| whole.extend_from_slice(piece));
-        pieces.push(match encoding {
-            Some(encoding) => {
-                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
-                compression::compress(encoding, &whole)
-            }
-            None => Bytes::from(whole),
-        });
+        pieces.push(Bytes::from(whole));
     } else {
         pieces.push(Bytes::from(encoded.json));
         pieces.extend(encoded.binary);

@@ -13,7 +13,7 @@ use super::connection::{CoarseClock, Connection, drive};
 use super::listener::detach;
 use crate::api::Face;
 use crate::serving::turn;
-use crate::telemetry::ConnectionMetrics;
+use crate::telemetry::{ConnectionMetrics, RefusedConnection};
 
 /// How often a thread advances its clock and inspects its connections.
 const TICK: Duration = Duration::from_millis(250);
@@ -72,7 +72,7 @@ impl Workers {
         let metrics = self.metrics();
         let open = |way: &Way| way.connections.load(Ordering::Relaxed);
         if self.ways.iter().map(open).sum::<usize>() >= self.max_connections {
-            metrics.refused("max_connections");
+            metrics.refused(RefusedConnection::Limit);
             return;
         }
         let Some(way) = self.ways.iter().min_by_key(|way| open(way)) else { return };
@@ -80,7 +80,7 @@ impl Workers {
         way.connections.fetch_add(1, Ordering::Relaxed);
         if way.sockets.try_send(socket).is_err() {
             way.connections.fetch_sub(1, Ordering::Relaxed);
-            metrics.refused("busy");
+            metrics.refused(RefusedConnection::Busy);
         }
     }
 
@@ -106,7 +106,8 @@ struct Worker {
 }
 
 impl Worker {
-    async fn serve(mut self, mut accepted: mpsc::Receiver<std::net::TcpStream>) {
+    async fn serve(self, mut accepted: mpsc::Receiver<std::net::TcpStream>) {
+        let mut stop = self.stop.clone();
         tokio::spawn(turn::flusher());
         let clock = Arc::new(CoarseClock::default());
         let started = Instant::now();
@@ -127,7 +128,7 @@ impl Worker {
                         return;
                     }
                 }
-                _ = self.stop.wait_for(|stop| *stop), if !stopping => {
+                _ = stop.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
                     accepted.close();
                     while let Ok(socket) = accepted.try_recv() {
@@ -163,7 +164,7 @@ impl Worker {
         open.retain(|connection| match connection.upgrade() {
             Some(connection) => {
                 if connection.inspect(limits) {
-                    self.face.gateway.telemetry.connections().refused("slow_client");
+                    self.face.gateway.telemetry.connections().refused(RefusedConnection::SlowClient);
                 }
                 true
             }
