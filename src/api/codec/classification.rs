@@ -139,3 +139,93 @@ fn scores<S: Score>(
     Tensor::new(DType::Bytes, shape, Bytes::from(packed))
         .map_err(|error| InferError::internal(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(
+        dtype: DType,
+        dims: &[i64],
+        data: Vec<u8>,
+        how: Classification<'_>,
+    ) -> (Vec<i64>, Vec<String>) {
+        let shape = Shape::new(dims.iter().copied()).expect("a legal shape");
+        let tensor = Tensor::new(dtype, shape, Bytes::from(data)).expect("data that fits");
+        let classes = classify(&tensor, how).expect("numbers");
+        let strings = classes.strings().map(|s| String::from_utf8_lossy(s).into_owned());
+        (classes.shape().dims().to_vec(), strings.collect())
+    }
+
+    fn floats<const N: usize>(values: [f32; N]) -> Vec<u8> {
+        values.into_iter().flat_map(f32::to_le_bytes).collect()
+    }
+
+    fn top(top: u32, batched: bool) -> Classification<'static> {
+        Classification { top, labels: &[], batched }
+    }
+
+    #[test]
+    fn the_best_classes_come_first_with_their_labels() {
+        let labels = ["cat".to_owned(), "dog".to_owned()];
+        let how = Classification { top: 3, labels: &labels, batched: true };
+        let data = floats([0.25, 3.3, 1.0, 9.0, -1.5, 0.0]);
+        let (shape, classes) = strings(DType::Fp32, &[2, 3], data, how);
+        assert_eq!(shape, [2, 3]);
+        assert_eq!(
+            classes,
+            [
+                "3.300000:1:dog",
+                "1.000000:2",
+                "0.250000:0:cat",
+                "9.000000:0:cat",
+                "0.000000:2",
+                "-1.500000:1:dog"
+            ]
+        );
+    }
+
+    #[test]
+    fn equal_values_keep_their_order_and_nan_comes_last() {
+        let data = floats([f32::NAN, 1.0, f32::INFINITY, 1.0, f32::NEG_INFINITY]);
+        let (_, classes) = strings(DType::Fp32, &[5], data.clone(), top(9, false));
+        assert_eq!(classes, ["inf:2", "1.000000:1", "1.000000:3", "-inf:4", "nan:0"]);
+        let (shape, classes) = strings(DType::Fp32, &[5], data, top(2, false));
+        assert_eq!((shape, classes), (vec![2], vec!["inf:2".to_owned(), "1.000000:1".to_owned()]));
+    }
+
+    #[test]
+    fn integers_are_written_plainly() {
+        let data = [5i64, i64::MAX].into_iter().flat_map(i64::to_le_bytes).collect();
+        let (_, classes) = strings(DType::Int64, &[2], data, top(1, false));
+        assert_eq!(classes, ["9223372036854775807:1"]);
+        let (_, classes) = strings(DType::Int8, &[2], vec![0xff, 0], top(2, false));
+        assert_eq!(classes, ["0:1", "-1:0"]);
+    }
+
+    #[test]
+    fn shapes_follow_rows_and_classes() {
+        let cases: [(&[i64], bool, &[i64]); 6] = [
+            (&[2, 2], true, &[2, 2]),
+            (&[2, 2], false, &[3]),
+            (&[4], true, &[4, 1]),
+            (&[1, 2, 2], true, &[1, 3]),
+            (&[0, 4], true, &[0, 3]),
+            (&[2, 0], true, &[2, 0]),
+        ];
+        for (dims, batched, expected) in cases {
+            let elements = usize::try_from(dims.iter().product::<i64>()).expect("small");
+            let (shape, _) = strings(DType::Uint8, dims, vec![1; elements], top(3, batched));
+            assert_eq!(shape, expected, "{dims:?}");
+        }
+        let scalar = strings(DType::Uint8, &[], vec![7], top(3, true));
+        assert_eq!(scalar, (vec![1], vec!["7:0".to_owned()]));
+    }
+
+    #[test]
+    fn only_numbers_are_classified() {
+        let shape = Shape::new([1]).expect("a legal shape");
+        let flags = Tensor::new(DType::Bool, shape, Bytes::from_static(&[1])).expect("one");
+        assert!(classify(&flags, top(1, false)).is_err());
+    }
+}

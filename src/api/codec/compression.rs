@@ -157,3 +157,94 @@ pub fn deflate<'a>(encoding: Encoding, parts: impl IntoIterator<Item = &'a [u8]>
     };
     Bytes::from(compressed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: [Encoding; 2] = [Encoding::Gzip, Encoding::Deflate];
+
+    fn squeezed(encoding: Encoding, body: &[u8]) -> Bytes {
+        deflate(encoding, body.chunks(1000))
+    }
+
+    #[test]
+    fn bodies_survive_the_round_trip() {
+        let body: Vec<u8> = (0..10_000u32).flat_map(u32::to_le_bytes).collect();
+        for encoding in BOTH {
+            let small = squeezed(encoding, &body);
+            assert!(small.len() < body.len());
+            assert_eq!(inflate(encoding, &small, body.len()).expect("it fits"), body);
+        }
+    }
+
+    #[test]
+    fn what_grows_too_large_is_refused() {
+        let (noise, zeros) = (vec![0; 4096], vec![0; 8 << 20]);
+        for encoding in BOTH {
+            let small = squeezed(encoding, &noise);
+            let error = inflate(encoding, &small, 4095).expect_err("one byte too many");
+            assert_eq!((error.code, error.reason), (Code::TooLarge, Some(Reason::BodyTooLarge)));
+            let bomb = squeezed(encoding, &zeros);
+            let error = inflate(encoding, &bomb, usize::MAX).expect_err("a bomb");
+            assert!(error.message.contains("100 times"), "{error}");
+            let modest = squeezed(encoding, &zeros[..FREE_GROWTH]);
+            assert!(inflate(encoding, &modest, usize::MAX).is_ok());
+        }
+    }
+
+    #[test]
+    fn broken_bodies_are_refused() {
+        for encoding in BOTH {
+            let good = squeezed(encoding, b"some text");
+            let longer = [&good[..], b"x"].concat();
+            let mut flipped = good.to_vec();
+            *flipped.last_mut().expect("not empty") ^= 1;
+            for bad in [&b"not compressed"[..], b"", &good[..good.len() - 1], &longer, &flipped] {
+                let error = inflate(encoding, bad, 1 << 20).expect_err("broken");
+                assert_eq!(error.code, Code::InvalidArgument, "{bad:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn encodings_of_requests_are_read() {
+        for (header, expected) in [
+            ("", None),
+            ("identity", None),
+            ("gzip", Some(Encoding::Gzip)),
+            (" X-GZIP ", Some(Encoding::Gzip)),
+            ("Deflate", Some(Encoding::Deflate)),
+        ] {
+            assert_eq!(Encoding::of_request(header).expect(header), expected);
+        }
+        for header in ["br", "gzip, deflate", "gzip;q=1"] {
+            let error = Encoding::of_request(header).expect_err(header);
+            assert_eq!(error.code, Code::Unimplemented);
+        }
+    }
+
+    #[test]
+    fn the_preferred_encoding_is_chosen() {
+        let (gzip, deflate) = (Some(Encoding::Gzip), Some(Encoding::Deflate));
+        for (header, expected) in [
+            ("", None),
+            ("br", None),
+            ("identity", None),
+            ("gzip", gzip),
+            ("deflate, gzip", gzip),
+            ("deflate", deflate),
+            ("gzip;q=0.5, deflate; q=0.8", deflate),
+            ("gzip;q=0, deflate", deflate),
+            ("gzip;q=0", None),
+            ("*", gzip),
+            ("*;q=0.5, gzip;q=0", deflate),
+            ("gzip;q=0.5, identity", None),
+            ("identity;q=0.5, gzip;q=1.0", gzip),
+            ("gzip;q=nonsense", None),
+            ("gzip;q=2", None),
+        ] {
+            assert_eq!(Encoding::of_answer(header), expected, "{header}");
+        }
+    }
+}

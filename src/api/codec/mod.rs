@@ -44,3 +44,6 @@ pub struct AnswerView<'a> {
     pub parameters: &'a [(&'a str, Parameter<'a>)],
     pub outputs: &'a Outputs,
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,15 +184,14 @@ fn pack(
     let Some(field) = field_of(dtype) else {
         return Err(raw_only(place, dtype));
     };
-    for (name, elements) in fields {
-        if name == field {
-            rules::check_elements(place, shape, elements)?;
-        } else if elements > 0 {
-            return Err(InferError::invalid(format!(
-                "{place}: unexpected explicit tensor data: {dtype} belongs in {field}, got {name}"
-            )));
-        }
+    if let Some((other, _)) = fields.iter().find(|(name, elements)| *name != field && *elements > 0)
+    {
+        return Err(InferError::invalid(format!(
+            "{place}: unexpected explicit tensor data: {dtype} belongs in {field}, got {other}"
+        )));
     }
+    let elements = fields.iter().map(|(_, elements)| elements).sum();
+    rules::check_elements(place, shape, elements)?;
     match dtype {
         DType::Bool => Ok(bool_contents.iter().map(|value| u8::from(*value)).collect()),
         DType::Int8 => narrow(place, dtype, int_contents, i8::to_le_bytes),
