@@ -1,7 +1,7 @@
 //! Metric names, handles and rendering; logs.
 //!
 //! Families that live as long as the process go through the `metrics` recorder
-//! ([`process`]). Families whose series come and go with models live in arrays
+//! (`process.rs`). Families whose series come and go with models live in arrays
 //! of atomics of ours, because the recorder cannot remove a series and renders
 //! slowly. [`Telemetry::render`] writes both as one page.
 
