@@ -106,7 +106,7 @@ def test_reflection_where_enabled(registry: Path, tmp_path: Path):
         with grpc.insecure_channel(gateway.grpc) as channel:
             database = ProtoReflectionDescriptorDatabase(channel)
             assert SERVICE in database.get_services()
-            assert database.FindFileContainingSymbol(f"{SERVICE}.ModelInfer").package == "inference"
+            assert database.FindFileContainingSymbol(SERVICE).package == "inference"
     finally:
         gateway.stop()
 
