@@ -33,11 +33,14 @@ test: test-rust test-clients ## every test: Rust, then the gateway driven by rea
 test-rust: setup-tests
 	cargo test --workspace --all-features --locked
 
-# Drives the development build unless MODELGATE_BIN names another.
+# Drives the development build unless MODELGATE_BIN names another. One process for each client
+# library: both register the protocol's messages, and protobuf refuses the second.
 test-clients: setup-tests
-	cargo build --locked
-	MODELGATE_BIN="$${MODELGATE_BIN:-$(CARGO_TARGET_DIR)/debug/modelgate}" \
-	    $(TEST_PYTHON) -m pytest tests/clients $(PYTEST_ARGS)
+	@[ -n "$$MODELGATE_BIN" ] || cargo build --locked
+	@for clients in with_tritonclient with_kserve; do \
+	    MODELGATE_BIN="$${MODELGATE_BIN:-$(CARGO_TARGET_DIR)/debug/modelgate}" \
+	        $(TEST_PYTHON) -m pytest tests/clients/$$clients $(PYTEST_ARGS) || exit 1; \
+	done
 
 bench: setup ## criterion benchmarks of the parts and of the whole path
 	cargo bench --workspace --all-features --locked

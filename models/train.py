@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Trains and exports the sample models that lie beside this file.
 
-    python3 -m venv /tmp/train && /tmp/train/bin/pip install -r models/requirements.txt
-    /tmp/train/bin/python models/train.py            # writes the models
-    /tmp/train/bin/python models/train.py --check    # trains again, compares, writes nothing
+    python3 -m venv .venv && .venv/bin/pip install -r models/requirements.txt
+    .venv/bin/python models/train.py            # writes the models
+    .venv/bin/python models/train.py --check    # trains again, compares, writes nothing
 
 Each version gets `model.onnx` and `golden.json`: inputs the model never saw in training and the
 outputs ONNX Runtime gives for them. Every seed is fixed and one thread does the arithmetic, so a

@@ -8,6 +8,10 @@ if ! command -v python3 >/dev/null; then
     echo "error: the tests need python3 with pip (on Debian or Ubuntu: apt-get install python3-pip)" >&2
     exit 1
 fi
+if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "error: the Python clients need Python 3.11 or later, and $(command -v python3) is $(python3 --version)" >&2
+    exit 1
+fi
 
 # The models are the same files whatever the machine; one platform's wheel is pinned for all.
 models=.cache/test-models
