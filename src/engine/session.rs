@@ -1,5 +1,6 @@
 //! A loaded ONNX model as an [`Engine`].
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +59,28 @@ impl OrtEngine {
         let gained = memory::resident().saturating_sub(before);
         engine.memory = gained.max(memory::file_bytes(path));
         Ok(engine)
+    }
+
+    /// Names the columns of outputs, over what the graph says.
+    ///
+    /// # Errors
+    /// For a name that is no output of the model.
+    pub fn with_labels(
+        mut self,
+        labels: &BTreeMap<String, Vec<String>>,
+    ) -> Result<OrtEngine, EngineError> {
+        for (name, labels) in labels {
+            let outputs = &mut self.signature.outputs;
+            let Some(spec) = outputs.iter_mut().find(|spec| *spec.name == **name) else {
+                let names: Vec<&str> = outputs.iter().map(|spec| &*spec.name).collect();
+                return Err(EngineError::Load(format!(
+                    "model.yaml names labels of '{name}', but the outputs are {}",
+                    names.join(", ")
+                )));
+            };
+            spec.labels = labels.as_slice().into();
+        }
+        Ok(self)
     }
 
     /// Runs once, with `buffers` for the outputs that get one, in the order of `wanted`.
