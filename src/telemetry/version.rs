@@ -2,7 +2,7 @@
 //! that its loading sets.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::batches::{BatchTotals, Batches};
 use super::histogram::{LATENCY_BUCKETS, LatencyBuckets};
@@ -144,8 +144,7 @@ impl VersionMetrics {
             shard.shared_infer_ns.add(nanos(timings.infer).saturating_mul(others));
             shard.shared_output_ns.add(nanos(timings.output).saturating_mul(others));
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        shard.last_inference_ms.set(nanos(now) / 1_000_000);
+        shard.last_inference_ms.set(unix_ms());
     }
 
     /// Counts how long one request waited before its run began; once for each
@@ -252,4 +251,19 @@ pub(super) fn nanos(duration: Duration) -> u64 {
         .as_secs()
         .saturating_mul(1_000_000_000)
         .saturating_add(u64::from(duration.subsec_nanos()))
+}
+
+/// Unix time in milliseconds, a few of them late: the kernel's coarse clock
+/// costs a fifth of the exact one, which would be half of what a run counts.
+#[cfg(target_os = "linux")]
+fn unix_ms() -> u64 {
+    use rustix::time::{ClockId, clock_gettime};
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    u64::try_from(now.tv_sec * 1000 + now.tv_nsec / 1_000_000).unwrap_or(0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unix_ms() -> u64 {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()) / 1_000_000
 }
