@@ -168,7 +168,8 @@ impl Engine for OrtEngine {
         let mut buffers = wanted.iter().map(|_| None).collect();
         let take = |output: Output| outputs.push(output.tensor);
         self.run_into(inputs, wanted, &mut buffers, deadline, take)?;
-        if self.shapes_hold.swap(false, Ordering::Relaxed) {
+        if self.shapes_hold.load(Ordering::Relaxed) {
+            self.shapes_hold.store(false, Ordering::Relaxed);
             tracing::warn!(
                 "an output's shape is not what the model declares; the model's outputs are no \
                  longer written in place"
