@@ -1,8 +1,7 @@
 //! What a model's first runs, on made-up inputs, teach about its outputs.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use smallvec::SmallVec;
 
 use super::EngineError;
 use super::generated;
@@ -55,15 +54,15 @@ fn check_own_buffers(engine: &mut OrtEngine, size: usize, expected: &[Output], d
     let written = || {
         let inputs = generated::inputs(&engine.signature, ROWS[1], size, SEED)?;
         let inputs = generated::as_inputs(&inputs);
-        let mut buffers = engine.own_buffers(&inputs, &wanted);
-        for buffer in buffers.iter_mut().flatten() {
-            buffer.data.fill(UNWRITTEN);
-        }
-        engine.run_into(&inputs, &wanted, &mut buffers, Some(deadline)).ok()?;
-        let written = buffers.iter().zip(expected).map(|(buffer, expected)| {
-            buffer.as_ref().is_some_and(|buffer| *expected.tensor.data() == buffer.data)
-        });
-        Some(written.collect::<Vec<bool>>())
+        let mut buffers = engine.own_buffers(&inputs, &wanted, UNWRITTEN);
+        let owns: Vec<bool> = buffers.iter().map(Option::is_some).collect();
+        let mut outputs = Vec::new();
+        let take = |output| outputs.push(output);
+        engine.run_into(&inputs, &wanted, &mut buffers, Some(deadline), take).ok()?;
+        let same =
+            |(output, expected): (&Output, &Output)| output.tensor.data() == expected.tensor.data();
+        let written = outputs.iter().zip(expected).map(same).zip(owns);
+        Some(written.map(|(same, owns)| same && owns).collect::<Vec<bool>>())
     };
     let written = written().unwrap_or_default().into_iter().chain(std::iter::repeat(false));
     for (plan, written) in engine.outputs.iter_mut().zip(written) {
@@ -82,10 +81,12 @@ fn run(
     let too_large = || EngineError::Run("its inputs are too large to make up".to_owned());
     let inputs = generated::inputs(&engine.signature, rows, size, SEED).ok_or_else(too_large)?;
     let wanted: Vec<usize> = (0..engine.outputs.len()).collect();
-    let mut buffers: SmallVec<[_; 4]> = wanted.iter().map(|_| None).collect();
+    let mut buffers = wanted.iter().map(|_| None).collect();
     let inputs = generated::as_inputs(&inputs);
-    let outputs = engine.run_into(&inputs, &wanted, &mut buffers, Some(deadline))?;
-    Ok(outputs.into_iter().flatten().collect())
+    let mut outputs = Vec::new();
+    engine
+        .run_into(&inputs, &wanted, &mut buffers, Some(deadline), |output| outputs.push(output))?;
+    Ok(outputs)
 }
 
 fn learn_output(
@@ -100,7 +101,7 @@ fn learn_output(
             *columns = Dim::Fixed(names.len());
         }
         spec.labels = names.into();
-        plan.keys = Some(keys.as_slice().into());
+        plan.keys = Some(Arc::from(&**keys));
     }
     let shape = first.tensor.shape();
     if spec.dims.len() != shape.rank() {
@@ -128,16 +129,18 @@ fn known_shape(spec: &TensorSpec, first: &Shape, second: &Shape) -> KnownShape {
             false => KnownShape::Unknown,
         };
     }
-    let row = match spec.dims.split_first() {
-        Some((Dim::Free(_), row)) => fixed(row),
+    let one = match spec.dims.split_first() {
+        Some((Dim::Free(_), row)) => {
+            fixed(row).and_then(|row| Shape::new([1].into_iter().chain(row.dims().to_vec())).ok())
+        }
         _ => None,
     };
-    let is_rows = |shape: &Shape, rows: usize, row: &Shape| {
-        shape.rows() == Some(rows) && shape.dims().get(1..) == Some(row.dims())
-    };
-    match row {
-        Some(row) if is_rows(first, ROWS[0], &row) && is_rows(second, ROWS[1], &row) => {
-            KnownShape::Rows(row)
+    match one {
+        Some(one)
+            if one.with_rows(ROWS[0]).as_ref() == Ok(first)
+                && one.with_rows(ROWS[1]).as_ref() == Ok(second) =>
+        {
+            KnownShape::Rows(one)
         }
         _ => KnownShape::Unknown,
     }

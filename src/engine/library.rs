@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::env;
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -111,7 +112,7 @@ fn open_first(candidates: Vec<PathBuf>) -> Result<Library, String> {
         if tried.iter().any(|earlier| earlier.path == path) {
             continue;
         }
-        match start(&path) {
+        match require_trusted(&path).and_then(|()| start(&path)) {
             Ok(library) => return Ok(library),
             Err(reason) => tried.push(Tried { path, reason }),
         }
@@ -123,15 +124,33 @@ fn open_first(candidates: Vec<PathBuf>) -> Result<Library, String> {
 
 /// Starts the library at `path`, a file or a name for the system's loader.
 fn start(path: &Path) -> Result<Library, String> {
-    if path.is_absolute() && !path.exists() {
-        return Err("no such file".to_owned());
-    }
     let version = library_version(path)?;
     require_supported(&version)?;
     let environment = Environment::start(path)?;
     let opened = Box::new(Opened { environment, path: path.to_owned(), version });
     // One per process, and values that point into the library may outlive any owner.
     Ok(Library { opened: Box::leak(opened) })
+}
+
+/// Refuses a library that another user could have put where this one looks: the
+/// search climbs from the working folder, which may be anyone's. A name without a
+/// folder is left to the system's loader, which has its own rules.
+fn require_trusted(path: &Path) -> Result<(), String> {
+    if !path.is_absolute() {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(path);
+    for place in [path, folder] {
+        let Ok(data) = std::fs::metadata(place) else { return Err("no such file".to_owned()) };
+        let owner = data.uid();
+        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+            return Err(format!("{} belongs to another user (id {owner})", place.display()));
+        }
+        if data.mode() & 0o002 != 0 {
+            return Err(format!("anyone may write to {}", place.display()));
+        }
+    }
+    Ok(())
 }
 
 fn require_supported(version: &str) -> Result<(), String> {
@@ -251,6 +270,19 @@ mod tests {
             assert!(error.contains(part.as_str()), "{error}");
         }
         assert!(error.contains("no such file") && error.contains("make setup"), "{error}");
+    }
+
+    #[test]
+    fn a_library_that_anyone_may_replace_is_not_taken() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(FILE);
+        std::fs::write(&file, "").expect("a file");
+        assert_eq!(require_trusted(&file), Ok(()));
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(folder.path(), open).expect("changed");
+        let reason = require_trusted(&file).expect_err("the folder is open to all");
+        assert!(reason.contains("anyone"), "{reason}");
     }
 
     #[test]

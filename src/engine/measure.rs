@@ -7,8 +7,11 @@ use super::generated::{self, Generated};
 use super::{Engine, EngineError, RunOutputs};
 use crate::types::{DType, Tensor};
 
-/// About how long all tries of a model may take together.
-const LIMIT: Duration = Duration::from_secs(2);
+/// How long all tries of a model may take together: as long as `RUNS_WORTH` runs of
+/// it, within these bounds. Slow models gain most from batching, so they get longer.
+const SHORTEST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(20);
+const RUNS_WORTH: u32 = 20;
 
 /// Runs before the clock counts, and runs that it counts.
 const WARM_RUNS: usize = 2;
@@ -43,27 +46,41 @@ pub struct Cost {
     pub nanos: u64,
 }
 
-/// Tries the model on made-up inputs, for about two seconds at most. A batch is of
-/// at most `max_rows`.
+/// Tries the model on made-up inputs: for two seconds at most, or twenty where its
+/// runs take long. A batch is of at most `max_rows`.
 pub fn measure(engine: &dyn Engine, max_rows: usize) -> Measured {
-    let deadline = Instant::now() + LIMIT;
-    let none = Measured { runs: false, batchable: false, costs: Vec::new() };
-    let Some((size, single)) = generated::sizes(engine.signature()).iter().find_map(|size| {
-        let single = generated::inputs(engine.signature(), 1, *size, 1)?;
-        run(engine, &single, deadline).ok().map(|_| (*size, single))
-    }) else {
-        return none;
+    let started = Instant::now();
+    let Some(first) = first_run(engine, started + LONGEST) else {
+        return Measured { runs: false, batchable: false, costs: Vec::new() };
     };
+    let deadline = started + (first.taken * RUNS_WORTH).clamp(SHORTEST, LONGEST);
     let batchable = max_rows > 1
         && engine.signature().may_batch()
-        && (1..=2).all(|seed| rows_are_independent(engine, size, seed, deadline));
-    let mut costs: Vec<Cost> = cost(engine, 1, &single, deadline).into_iter().collect();
+        && (1..=2).all(|seed| rows_are_independent(engine, first.size, seed, deadline));
+    let mut costs = vec![cost(engine, 1, &first.inputs, Some(first.taken), deadline)];
     if batchable {
         let rows = max_rows.min(BATCH_ROWS);
-        let batch = generated::inputs(engine.signature(), rows, size, 1);
-        costs.extend(batch.and_then(|batch| cost(engine, rows, &batch, deadline)));
+        let batch = generated::inputs(engine.signature(), rows, first.size, 1);
+        costs.push(batch.and_then(|batch| cost(engine, rows, &batch, None, deadline)));
     }
-    Measured { runs: true, batchable, costs }
+    Measured { runs: true, batchable, costs: costs.into_iter().flatten().collect() }
+}
+
+/// The first made-up input that ran.
+struct FirstRun {
+    inputs: Vec<Generated>,
+    /// Of the free dimensions.
+    size: usize,
+    taken: Duration,
+}
+
+fn first_run(engine: &dyn Engine, deadline: Instant) -> Option<FirstRun> {
+    generated::sizes(engine.signature()).iter().find_map(|size| {
+        let inputs = generated::inputs(engine.signature(), 1, *size, 1)?;
+        let started = Instant::now();
+        run(engine, &inputs, deadline).ok()?;
+        Some(FirstRun { inputs, size: *size, taken: started.elapsed() })
+    })
 }
 
 /// Whether rows give the same answers together as apart.
@@ -154,19 +171,25 @@ fn half(bits: u16) -> f32 {
     }
 }
 
-fn cost(engine: &dyn Engine, rows: usize, inputs: &[Generated], deadline: Instant) -> Option<Cost> {
-    let mut quickest = None;
+/// Times runs until the deadline; `known` is what a run is known to take already, and
+/// the answer where there is no time for more.
+fn cost(
+    engine: &dyn Engine,
+    rows: usize,
+    inputs: &[Generated],
+    known: Option<Duration>,
+    deadline: Instant,
+) -> Option<Cost> {
+    let mut quickest = known;
     for index in 0..WARM_RUNS + TIMED_RUNS {
-        let start = Instant::now();
-        // A slow model is known by fewer runs, the first among them if need be.
-        if start >= deadline || run(engine, inputs, deadline).is_err() {
+        let started = Instant::now();
+        if started >= deadline || run(engine, inputs, deadline).is_err() {
             break;
         }
-        let taken = start.elapsed();
-        let slow = taken * (TIMED_RUNS as u32) > LIMIT;
-        if index >= WARM_RUNS || slow {
-            quickest = Some(quickest.map_or(taken, |before: Duration| before.min(taken)));
-        }
+        let taken = started.elapsed();
+        // The first runs count only until there are better ones.
+        let before = quickest.filter(|_| index > WARM_RUNS);
+        quickest = Some(before.map_or(taken, |before| before.min(taken)));
     }
     Some(Cost {
         rows,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::ffi::{Environment, Session, Value, ValueKind};
 use super::signature::Form;
 use super::strings;
@@ -14,6 +16,7 @@ const OWN_BUFFER_BYTES: usize = 1 << 20;
 /// One output of the model, and what the first runs have taught about it.
 #[derive(Clone, Debug)]
 pub(super) struct OutputPlan {
+    dtype: DType,
     pub(super) form: Form,
     pub(super) shape: KnownShape,
     /// Keys of the maps, packed as a tensor's data; `None` until a run has shown them.
@@ -25,42 +28,59 @@ pub(super) struct OutputPlan {
 pub(super) enum KnownShape {
     Unknown,
     Fixed(Shape),
-    /// The rows of the inputs, then these dimensions.
+    /// This shape with the rows of the inputs as its first dimension.
     Rows(Shape),
 }
 
 /// Memory of ours that a run writes an output to, and an answer then carries.
 pub(super) struct OwnBuffer {
-    pub(super) shape: Shape,
+    dtype: DType,
+    shape: Shape,
     pub(super) data: Vec<u8>,
 }
 
+/// In the order of the wanted outputs; `None` for one that ONNX Runtime allocates.
+pub(super) type OwnBuffers = SmallVec<[Option<OwnBuffer>; 2]>;
+
+impl OwnBuffer {
+    pub(super) fn value(&mut self, environment: &Environment) -> Result<Value<'_>, String> {
+        Value::over_mut(environment, self.dtype, self.shape.dims(), &mut self.data)
+    }
+
+    pub(super) fn into_output(self) -> Result<Output, String> {
+        let tensor = Tensor::new(self.dtype, self.shape, self.data.into());
+        Ok(Output { tensor: tensor.map_err(|error| error.to_string())?, keys: None })
+    }
+}
+
 impl OutputPlan {
+    pub(super) fn new(dtype: DType, form: Form) -> OutputPlan {
+        OutputPlan { dtype, form, shape: KnownShape::Unknown, keys: None }
+    }
+
     /// A buffer for the output of a run over `rows`, where its size is known.
-    pub(super) fn own_buffer(&self, dtype: DType, rows: Option<usize>) -> Option<OwnBuffer> {
+    pub(super) fn own_buffer(&self, rows: Option<usize>, fill: u8) -> Option<OwnBuffer> {
         let shape = match &self.shape {
             KnownShape::Unknown => return None,
             KnownShape::Fixed(shape) => shape.clone(),
-            KnownShape::Rows(row) => {
-                let rows = i64::try_from(rows?).ok()?;
-                Shape::new(std::iter::once(rows).chain(row.dims().iter().copied())).ok()?
-            }
+            KnownShape::Rows(one) => one.with_rows(rows?).ok()?,
         };
-        let size = dtype.size()?;
+        let size = self.dtype.size()?;
         let len = shape.elements().checked_mul(size)?;
         if len == 0 || len > OWN_BUFFER_BYTES {
             return None;
         }
-        let data = vec![0u8; len];
+        let data = vec![fill; len];
         // Allocators align far more than asked; where one did not, ONNX Runtime allocates.
-        data.as_ptr().addr().is_multiple_of(size).then_some(OwnBuffer { shape, data })
+        let aligned = data.as_ptr().addr().is_multiple_of(size);
+        aligned.then_some(OwnBuffer { dtype: self.dtype, shape, data })
     }
 }
 
 /// An output of a run as one tensor, with the keys of its maps where it has any.
 pub(super) struct Output {
     pub(super) tensor: Tensor,
-    pub(super) keys: Option<Vec<u8>>,
+    pub(super) keys: Option<Box<[u8]>>,
 }
 
 /// Makes the tensor of the output `spec` out of what `session` made. Maps must have
@@ -216,7 +236,10 @@ impl Rows {
     fn finish(self, dims: impl FnOnce(i64, i64) -> Vec<i64>) -> Result<Output, String> {
         let count = |n: usize| i64::try_from(n).map_err(|_| "too many maps".to_owned());
         let dims = dims(count(self.rows)?, count(self.columns)?);
-        Ok(Output { tensor: tensor(self.dtype, dims, self.data)?, keys: self.keys })
+        Ok(Output {
+            tensor: tensor(self.dtype, dims, self.data)?,
+            keys: self.keys.map(Vec::into_boxed_slice),
+        })
     }
 }
 

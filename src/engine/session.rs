@@ -10,10 +10,10 @@ use smallvec::SmallVec;
 
 use super::ffi::{Environment, Session, SessionOptions, Value};
 use super::library::Library;
-use super::outputs::{KnownShape, Output, OutputPlan, OwnBuffer, collect};
+use super::outputs::{Output, OutputPlan, OwnBuffers, collect};
 use super::staging::Staged;
 use super::{Engine, EngineError, Input, RunOutputs, learn, memory, signature, stop};
-use crate::types::{Signature, Tensor, TensorSpec};
+use crate::types::{Signature, TensorSpec};
 
 /// One model in ONNX Runtime: a single session, which all threads share.
 pub struct OrtEngine {
@@ -46,12 +46,13 @@ impl OrtEngine {
             Session::load(environment, path, options).map_err(EngineError::Load)?;
         let (signature, forms) =
             signature::from_ports(&inputs, &outputs).map_err(EngineError::Load)?;
-        let plan = |form| OutputPlan { form, shape: KnownShape::Unknown, keys: None };
+        let plans = signature.outputs.iter().zip(forms);
+        let outputs = plans.map(|(spec, form)| OutputPlan::new(spec.dtype, form)).collect();
         let mut engine = OrtEngine {
             environment,
             session: Arc::new(session),
             signature,
-            outputs: forms.into_iter().map(plan).collect(),
+            outputs,
             shapes_hold: AtomicBool::new(true),
             memory: 0,
         };
@@ -83,84 +84,65 @@ impl OrtEngine {
         Ok(self)
     }
 
-    /// Runs once, with `buffers` for the outputs that get one, in the order of `wanted`.
+    /// Runs once and gives each wanted output to `take`, in order. Where `buffers` has
+    /// a buffer for an output, the run writes it there.
     pub(super) fn run_into(
         &self,
         inputs: &[Input<'_>],
         wanted: &[usize],
-        buffers: &mut [Option<OwnBuffer>],
+        buffers: &mut OwnBuffers,
         deadline: Option<Instant>,
-    ) -> Result<SmallVec<[Option<Output>; 4]>, EngineError> {
+        mut take: impl FnMut(Output),
+    ) -> Result<(), EngineError> {
         let staged = Staged::new(inputs);
         let values = staged.values(self.environment, inputs).map_err(EngineError::Run)?;
-        let specs = wanted.iter().map(|index| self.signature.outputs.get(*index));
-        let slots = specs.zip(buffers).map(|(spec, buffer)| match (spec, buffer) {
-            (Some(spec), Some(buffer)) => {
-                let shape = buffer.shape.dims();
-                Value::over_mut(self.environment, spec.dtype, shape, &mut buffer.data).map(Some)
-            }
-            _ => Ok(None),
-        });
-        let mut slots: SmallVec<[Option<Value<'_>>; 4]> =
-            slots.collect::<Result<_, String>>().map_err(EngineError::Run)?;
-        let mut given: SmallVec<[bool; 4]> = slots.iter().map(Option::is_some).collect();
+        let mut slots: SmallVec<[Option<Value<'_>>; 4]> = SmallVec::new();
+        for buffer in buffers.iter_mut() {
+            let slot = buffer.as_mut().map(|buffer| buffer.value(self.environment));
+            slots.push(slot.transpose().map_err(EngineError::Run)?);
+        }
         stop::with_deadline(self.environment, deadline, |options| {
             self.session.run(options, &values, wanted, &mut slots)
         })?;
-        let outputs = slots.into_iter().zip(wanted).zip(given.drain(..));
-        outputs
-            .map(|((slot, index), given)| match slot {
-                Some(value) if !given => self.collect(*index, value).map(Some),
-                _ => Ok(None),
-            })
-            .collect::<Result<_, String>>()
-            .map_err(EngineError::Run)
-    }
-
-    fn collect(&self, index: usize, value: Value<'_>) -> Result<Output, String> {
-        let plan = self.outputs.get(index).zip(self.signature.outputs.get(index));
-        let (plan, spec) = plan.ok_or_else(|| format!("there is no output {index}"))?;
-        collect(self.environment, &self.session, spec, plan, value)
-    }
-
-    fn attempt(
-        &self,
-        inputs: &[Input<'_>],
-        wanted: &[usize],
-        mut buffers: SmallVec<[Option<OwnBuffer>; 4]>,
-        deadline: Option<Instant>,
-    ) -> Result<RunOutputs, EngineError> {
-        let outputs = self.run_into(inputs, wanted, &mut buffers, deadline)?;
-        let tensor = |((output, buffer), index): ((Option<Output>, Option<OwnBuffer>), &usize)| {
-            if let Some(output) = output {
-                return Ok(output.tensor);
+        let mut made: SmallVec<[Option<Output>; 2]> = SmallVec::new();
+        for (slot, index) in slots.into_iter().zip(wanted) {
+            made.push(match slot {
+                Some(value) if !value.is_writable() => Some(self.collect(*index, value)?),
+                _ => None,
+            });
+        }
+        for (made, buffer) in made.into_iter().zip(buffers) {
+            match (made, buffer.take()) {
+                (Some(output), _) => take(output),
+                (None, Some(buffer)) => take(buffer.into_output().map_err(EngineError::Run)?),
+                (None, None) => return Err(EngineError::Run("an output is missing".to_owned())),
             }
-            let parts = buffer.zip(self.signature.outputs.get(*index));
-            let (buffer, spec) = parts.ok_or_else(|| format!("there is no output {index}"))?;
-            Tensor::new(spec.dtype, buffer.shape, buffer.data.into())
-                .map_err(|error| error.to_string())
-        };
-        outputs
-            .into_iter()
-            .zip(buffers)
-            .zip(wanted)
-            .map(tensor)
-            .collect::<Result<_, String>>()
-            .map_err(EngineError::Run)
+        }
+        Ok(())
     }
 
-    /// Buffers for the outputs whose size is known before a run over `inputs`.
+    fn collect(&self, index: usize, value: Value<'_>) -> Result<Output, EngineError> {
+        let plan = self.outputs.get(index).zip(self.signature.outputs.get(index));
+        let collected = plan
+            .ok_or_else(|| format!("there is no output {index}"))
+            .and_then(|(plan, spec)| collect(self.environment, &self.session, spec, plan, value));
+        collected.map_err(EngineError::Run)
+    }
+
+    /// Buffers, filled with `fill`, for the outputs whose size is known before a run
+    /// over `inputs`.
     pub(super) fn own_buffers(
         &self,
         inputs: &[Input<'_>],
         wanted: &[usize],
-    ) -> SmallVec<[Option<OwnBuffer>; 4]> {
+        fill: u8,
+    ) -> OwnBuffers {
         let rows = self.rows(inputs);
-        let buffer = |index: &usize| {
-            let spec = self.signature.outputs.get(*index)?;
-            self.outputs.get(*index)?.own_buffer(spec.dtype, rows)
-        };
-        wanted.iter().map(buffer).collect()
+        let mut buffers = OwnBuffers::new();
+        for index in wanted {
+            buffers.push(self.outputs.get(*index).and_then(|plan| plan.own_buffer(rows, fill)));
+        }
+        buffers
     }
 
     /// The first dimension that all inputs which leave theirs free agree on.
@@ -193,26 +175,29 @@ impl Engine for OrtEngine {
         wanted: &[usize],
         deadline: Option<Instant>,
     ) -> Result<RunOutputs, EngineError> {
-        let none = || wanted.iter().map(|_| None).collect();
-        if !self.shapes_hold.load(Ordering::Relaxed) {
-            return self.attempt(inputs, wanted, none(), deadline);
+        let mut outputs = RunOutputs::new();
+        if self.shapes_hold.load(Ordering::Relaxed) {
+            let mut buffers = self.own_buffers(inputs, wanted, 0);
+            let owns = buffers.iter().any(Option::is_some);
+            let take = |output: Output| outputs.push(output.tensor);
+            match self.run_into(inputs, wanted, &mut buffers, deadline, take) {
+                Ok(()) => return Ok(outputs),
+                // Either the input is bad, or an output has another shape than it had
+                // whenever the model was tried. Another attempt tells which.
+                Err(EngineError::Run(_)) if owns => outputs.clear(),
+                Err(error) => return Err(error),
+            }
         }
-        let buffers = self.own_buffers(inputs, wanted);
-        let some = buffers.iter().any(Option::is_some);
-        let result = self.attempt(inputs, wanted, buffers, deadline);
-        if !some || !matches!(result, Err(EngineError::Run(_))) {
-            return result;
-        }
-        // Either the input is bad, or an output has another shape than it had whenever the
-        // model was tried. The second attempt tells which.
-        let result = self.attempt(inputs, wanted, none(), deadline);
-        if result.is_ok() {
+        let mut buffers = wanted.iter().map(|_| None).collect();
+        let take = |output: Output| outputs.push(output.tensor);
+        self.run_into(inputs, wanted, &mut buffers, deadline, take)?;
+        if self.shapes_hold.load(Ordering::Relaxed) {
             self.shapes_hold.store(false, Ordering::Relaxed);
             tracing::warn!(
-                "an output's shape is not what the model declares; its outputs are no longer \
-                 written in place"
+                "an output's shape is not what the model declares; the model's outputs are no \
+                 longer written in place"
             );
         }
-        result
+        Ok(outputs)
     }
 }

@@ -66,15 +66,18 @@ impl Staged {
         environment: &Environment,
         inputs: &[Input<'a>],
     ) -> Result<SmallVec<[Value<'a>; 4]>, String> {
-        let value = |(input, copy): (&Input<'a>, &Option<usize>)| match (input.dtype.size(), copy) {
-            (None, _) => strings::value_of(environment, input),
-            (Some(_), Some(start)) => {
-                let data = &self.buffer[*start..*start + input.data.len()];
-                Value::over(environment, input.dtype, input.shape, data)
-            }
-            (Some(_), None) => Value::over(environment, input.dtype, input.shape, input.data),
-        };
-        inputs.iter().zip(&self.copies).map(value).collect()
+        let mut values = SmallVec::new();
+        for (input, copy) in inputs.iter().zip(&self.copies) {
+            values.push(match (input.dtype.size(), copy) {
+                (None, _) => strings::value_of(environment, input)?,
+                (Some(_), Some(start)) => {
+                    let data = &self.buffer[*start..*start + input.data.len()];
+                    Value::over(environment, input.dtype, input.shape, data)?
+                }
+                (Some(_), None) => Value::over(environment, input.dtype, input.shape, input.data)?,
+            });
+        }
+        Ok(values)
     }
 }
 

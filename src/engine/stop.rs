@@ -50,7 +50,7 @@ struct Watchdog {
     thread: OnceLock<Thread>,
 }
 
-/// Runs `run` and stops it at `deadline`: then ONNX Runtime ends it between two nodes
+/// Runs `run` and stops it at `deadline`, at once if that has passed: then ONNX Runtime ends it between two nodes
 /// of the graph, or iterations of a loop; a single long operator is not interrupted.
 /// A run that has ended by itself keeps its result.
 pub fn with_deadline<T>(
@@ -61,9 +61,6 @@ pub fn with_deadline<T>(
     let Some(deadline) = deadline else {
         return run(None).map_err(EngineError::Run);
     };
-    if deadline <= Instant::now() {
-        return Err(EngineError::Stopped);
-    }
     SLOT.with(|cell| {
         if cell.get().is_none() {
             let slot = Slot::register(environment).map_err(EngineError::Run)?;

@@ -25,7 +25,7 @@ pub enum Optimization {
 /// threads that share one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionOptions {
-    /// Threads inside one operator; 1 means the calling thread only.
+    /// Threads inside one operator; 1 means the calling thread only, 0 one per core.
     pub intra_op_threads: usize,
     /// Whether waiting threads of the pool burn their core.
     pub spinning: bool,

@@ -165,6 +165,10 @@ impl Session {
         if names.len() != wanted.len() {
             return Err(format!("there are {} outputs only", self.outputs.pointers.len()));
         }
+        // Of two slots for one output, ONNX Runtime would fill one.
+        if (1..wanted.len()).any(|index| wanted[..index].contains(&wanted[index])) {
+            return Err("an output is asked for twice".to_owned());
+        }
         let values: SmallVec<[*const OrtValue; 8]> =
             inputs.iter().map(|value| value.as_ptr().cast_const()).collect();
         let mut results: SmallVec<[*mut OrtValue; 8]> = slots

@@ -189,8 +189,8 @@ impl<'a> Value<'a> {
         self.raw.as_ptr()
     }
 
-    /// Whether a run may write this value's slice.
-    pub(super) fn is_writable(&self) -> bool {
+    /// Whether the value is over a slice of ours that a run may write.
+    pub fn is_writable(&self) -> bool {
         matches!(self.memory, Memory::Writable(..))
     }
 
