@@ -74,14 +74,6 @@ fn bind_inputs(
     signature: &Signature,
     inputs: SmallVec<[InputTensor<'_>; 2]>,
 ) -> Result<SmallVec<[Tensor; 2]>, InferError> {
-    if inputs.len() != signature.inputs.len() {
-        return Err(InferError::invalid(format!(
-            "expected {} inputs ({}), got {}",
-            signature.inputs.len(),
-            names(&signature.inputs),
-            inputs.len()
-        )));
-    }
     let mut slots: SmallVec<[Option<Tensor>; 2]> = SmallVec::new();
     slots.resize(signature.inputs.len(), None);
     for (given, input) in inputs.into_iter().enumerate() {
@@ -102,7 +94,13 @@ fn bind_inputs(
             return Err(InferError::invalid(format!("input '{}' is given twice", clip(&input.name))));
         }
     }
-    // As many as the model takes, all known, none twice: every slot is filled.
+    if let Some(missing) = slots.iter().position(Option::is_none) {
+        return Err(InferError::invalid(format!(
+            "input '{}' is missing; the model takes {}",
+            signature.inputs[missing].name,
+            names(&signature.inputs)
+        )));
+    }
     Ok(slots.into_iter().flatten().collect())
 }
 
