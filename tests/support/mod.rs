@@ -1,3 +1,11 @@
 //! What the test programs share.
+#![allow(dead_code, unused_imports, reason = "each test program uses its part")]
 
+pub mod gateway;
+pub mod grpc;
+pub mod http;
+pub mod metrics;
 pub mod onnx_builder;
+pub mod predict;
+pub mod registry;
+pub mod zoo;
