@@ -8,6 +8,7 @@ use modelgate::engine::{
     Engine, EngineError, Input, Library, OrtEngine, RunOutputs, SessionOptions, measure,
 };
 use modelgate::types::{DType, Tensor};
+use support::endless;
 use support::onnx_builder::{
     Graph, constant, element, external, graph, map, node, optional, sequence, tensor,
     tensor_of_any_rank,
@@ -134,25 +135,6 @@ fn zip_map(ints: bool) -> Graph {
         .output("probabilities", sequence(map(key, tensor(F32, &[]))))
         .node(node("ArgMax", &["x"], &["label"]).int("axis", 1).int("keepdims", 0))
         .node(classes)
-}
-
-/// Runs for as long as anyone lets it.
-fn endless() -> Graph {
-    let body = graph()
-        .input("i", tensor(I64, &[]))
-        .input("go", tensor(element(DType::Bool), &[]))
-        .input("before", tensor(F32, &["1"]))
-        .output("still", tensor(element(DType::Bool), &[]))
-        .output("after", tensor(F32, &["1"]))
-        .constant(constant("half", DType::Fp32, &[1], floats(&[0.5])))
-        .node(node("Identity", &["go"], &["still"]))
-        .node(node("Mul", &["before", "half"], &["after"]));
-    graph()
-        .input("trips", tensor(I64, &[]))
-        .input("x", tensor(F32, &["1"]))
-        .output("y", tensor(F32, &["1"]))
-        .constant(constant("true", DType::Bool, &[], vec![1]))
-        .node(node("Loop", &["trips", "true", "x"], &["y"]).graph("body", body))
 }
 
 #[test]
@@ -339,6 +321,19 @@ fn what_the_protocol_cannot_carry_is_refused_at_load() {
         .node(node("SequenceLength", &["x"], &["y"]));
     let reason = refusal(sequence);
     assert!(reason.contains("'x'") && reason.contains("sequence"), "{reason}");
+}
+
+#[test]
+fn an_inferred_size_below_zero_is_no_size() {
+    let model = graph()
+        .input("x", tensor(F32, &["3"]))
+        .output("y", tensor_of_any_rank(F32))
+        .constant(constant("pads", DType::Int64, &[2], longs(&[-5, -5])))
+        .node(node("Pad", &["x", "pads"], &["y"]));
+    let model = load(model);
+    assert_eq!(model.signature().outputs[0].wire_dims(), [-1]);
+    let data = floats(&[1.0; 3]);
+    assert!(matches!(run(&model, &[input(DType::Fp32, &[3], &data)]), Err(EngineError::Run(_))));
 }
 
 #[test]

@@ -1,5 +1,4 @@
 //! Writes small ONNX models, so that tests need no Python and no files.
-#![allow(dead_code, reason = "each test program uses its part")]
 
 use modelgate::types::DType;
 use prost::Message;
