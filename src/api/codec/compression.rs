@@ -104,7 +104,7 @@ fn weigh(entry: &str) -> (&str, u32) {
 
 /// Inflates a request's body to at most `limit` bytes. Memory is taken as the
 /// output grows, never by what the body claims.
-pub fn decompress(encoding: Encoding, body: &[u8], limit: usize) -> Result<Bytes, InferError> {
+pub fn inflate(encoding: Encoding, body: &[u8], limit: usize) -> Result<Bytes, InferError> {
     let growth = FREE_GROWTH.max(body.len().saturating_mul(MAX_RATIO));
     let most = limit.min(growth);
     let mut inflated = Vec::with_capacity(body.len().saturating_mul(4).min(most));
@@ -140,7 +140,7 @@ pub fn decompress(encoding: Encoding, body: &[u8], limit: usize) -> Result<Bytes
 }
 
 /// Compresses the parts of an answer into one body.
-pub fn compress<'a>(encoding: Encoding, parts: impl IntoIterator<Item = &'a [u8]>) -> Bytes {
+pub fn deflate<'a>(encoding: Encoding, parts: impl IntoIterator<Item = &'a [u8]>) -> Bytes {
     // A vector takes every write, so that no error can come from here.
     const INFALLIBLE: &str = "a vector takes every write";
     let compressed = match encoding {
@@ -165,7 +165,7 @@ mod tests {
     const BOTH: [Encoding; 2] = [Encoding::Gzip, Encoding::Deflate];
 
     fn squeezed(encoding: Encoding, body: &[u8]) -> Bytes {
-        compress(encoding, body.chunks(1000))
+        deflate(encoding, body.chunks(1000))
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
         for encoding in BOTH {
             let small = squeezed(encoding, &body);
             assert!(small.len() < body.len());
-            assert_eq!(decompress(encoding, &small, body.len()).expect("it fits"), body);
+            assert_eq!(inflate(encoding, &small, body.len()).expect("it fits"), body);
         }
     }
 
@@ -183,13 +183,13 @@ mod tests {
         let (noise, zeros) = (vec![0; 4096], vec![0; 8 << 20]);
         for encoding in BOTH {
             let small = squeezed(encoding, &noise);
-            let error = decompress(encoding, &small, 4095).expect_err("one byte too many");
+            let error = inflate(encoding, &small, 4095).expect_err("one byte too many");
             assert_eq!((error.code, error.reason), (Code::TooLarge, Some(Reason::BodyTooLarge)));
             let bomb = squeezed(encoding, &zeros);
-            let error = decompress(encoding, &bomb, usize::MAX).expect_err("a bomb");
+            let error = inflate(encoding, &bomb, usize::MAX).expect_err("a bomb");
             assert!(error.message.contains("100 times"), "{error}");
             let modest = squeezed(encoding, &zeros[..FREE_GROWTH]);
-            assert!(decompress(encoding, &modest, usize::MAX).is_ok());
+            assert!(inflate(encoding, &modest, usize::MAX).is_ok());
         }
     }
 
@@ -201,7 +201,7 @@ mod tests {
             let mut flipped = good.to_vec();
             *flipped.last_mut().expect("not empty") ^= 1;
             for bad in [&b"not compressed"[..], b"", &good[..good.len() - 1], &longer, &flipped] {
-                let error = decompress(encoding, bad, 1 << 20).expect_err("broken");
+                let error = inflate(encoding, bad, 1 << 20).expect_err("broken");
                 assert_eq!(error.code, Code::InvalidArgument, "{bad:?}: {error}");
             }
         }
