@@ -61,7 +61,7 @@ pub enum EngineError {
 }
 
 /// Tensors of a run, in the order they were asked for.
-pub type RunOutputs = SmallVec<[Tensor; 4]>;
+pub type RunOutputs = SmallVec<[Tensor; 2]>;
 
 /// A loaded model that can run on any thread, on several at once.
 pub trait Engine: Send + Sync {

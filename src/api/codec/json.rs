@@ -274,7 +274,7 @@ impl<'a> Decoder<'a> {
 
     fn outputs(
         &mut self,
-        outputs: &mut SmallVec<[RequestedOutput<'a>; 4]>,
+        outputs: &mut SmallVec<[RequestedOutput<'a>; 2]>,
     ) -> Result<(), InferError> {
         if self.reader.null()? {
             return Ok(());
