@@ -23,13 +23,17 @@ pub struct Sample {
     pub requests_per_second: f64,
     /// The server's user and system time per request.
     pub cpu_us: f64,
+    /// The same as a part of the time that passed. Well under 1 with many
+    /// requests at once, the client or another program held the server up.
+    pub busy: f64,
     /// None where the client does not tell.
     pub p50_us: Option<f64>,
 }
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>9.0} req/s {:>7.2} us CPU", self.requests_per_second, self.cpu_us)?;
+        write!(f, "{:>9.0} req/s {:>6.2} us CPU", self.requests_per_second, self.cpu_us)?;
+        write!(f, " {:>3.0}% busy", self.busy * 100.0)?;
         self.p50_us.map_or(Ok(()), |p50| write!(f, " p50 {p50:>6.1} us"))
     }
 }
@@ -52,6 +56,7 @@ fn sample(server: &Server, load: impl FnOnce() -> Result<Load>) -> Result<Sample
     Ok(Sample {
         requests_per_second: load.requests as f64 / load.seconds,
         cpu_us: cpu.as_secs_f64() * 1e6 / load.requests as f64,
+        busy: cpu.as_secs_f64() / load.seconds,
         p50_us: load.p50_us,
     })
 }
