@@ -1,4 +1,26 @@
 //! modelgate: a model serving gateway.
+//!
+//! The map, from the bottom up; a folder imports only from folders above it in
+//! this list, and siblings do not import each other (`tests/layers.rs`):
+//!
+//! - [`types`]: tensors, shapes, names, versions, requests, errors
+//! - [`telemetry`]: metric names, handles and rendering; logs
+//! - [`engine`]: sessions of ONNX Runtime; [`admission`]: budgets;
+//!   [`registry`]: where models come from
+//! - [`serving`]: the catalog of what is loaded, and where runs take place
+//! - [`request`]: the life of a request; [`control`]: what changes the catalog
+//! - [`api`]: the wire faces and their codecs
+//! - [`app`]: configuration, wiring, start and stop
+//! - [`cli`]: one file per verb
 
+pub mod admission;
+pub mod api;
+pub mod app;
+pub mod cli;
+pub mod control;
 pub mod engine;
+pub mod registry;
+pub mod request;
+pub mod serving;
+pub mod telemetry;
 pub mod types;

@@ -2,6 +2,18 @@
 
 #[cfg(feature = "testing")]
 mod fake;
+mod ffi;
+mod generated;
+mod learn;
+mod library;
+mod measure;
+mod memory;
+mod outputs;
+mod session;
+mod signature;
+mod staging;
+mod stop;
+mod strings;
 
 use std::time::Instant;
 
@@ -12,6 +24,10 @@ use crate::types::{DType, Signature, Tensor};
 
 #[cfg(feature = "testing")]
 pub use fake::FakeEngine;
+pub use ffi::{Optimization, SessionOptions, disable_telemetry};
+pub use library::Library;
+pub use measure::{Cost, Measured, measure};
+pub use session::OrtEngine;
 
 /// One input of a run: packed little-endian elements (strings behind `u32`
 /// lengths) at any alignment, whose length agrees with shape and type.

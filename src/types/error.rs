@@ -21,6 +21,7 @@ pub enum Code {
     Unavailable,
     DeadlineExceeded,
     Cancelled,
+    UnsupportedMedia,
     Unimplemented,
     Internal,
 }
@@ -38,6 +39,7 @@ impl Code {
             Code::Unavailable => 503,
             Code::DeadlineExceeded => 504,
             Code::Cancelled => 499,
+            Code::UnsupportedMedia => 415,
             Code::Unimplemented => 501,
             Code::Internal => 500,
         }
@@ -47,7 +49,7 @@ impl Code {
     pub fn grpc(self) -> u8 {
         match self {
             Code::Cancelled => 1,
-            Code::InvalidArgument => 3,
+            Code::InvalidArgument | Code::UnsupportedMedia => 3,
             Code::DeadlineExceeded => 4,
             Code::NotFound => 5,
             Code::TooLarge | Code::HeadTooLarge | Code::ResourceExhausted => 8,
@@ -67,18 +69,16 @@ pub enum Reason {
     QueueFull,
     QueueTimeout,
     Deadline,
-    Draining,
     SlowClient,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 7] = [
+    pub const ALL: [Reason; 6] = [
         Reason::BodyTooLarge,
         Reason::BytesInFlight,
         Reason::QueueFull,
         Reason::QueueTimeout,
         Reason::Deadline,
-        Reason::Draining,
         Reason::SlowClient,
     ];
 
@@ -89,7 +89,6 @@ impl Reason {
             Reason::QueueFull => "queue_full",
             Reason::QueueTimeout => "queue_timeout",
             Reason::Deadline => "deadline",
-            Reason::Draining => "draining",
             Reason::SlowClient => "slow_client",
         }
     }

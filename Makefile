@@ -1,0 +1,77 @@
+# `make help` lists the targets. Nothing here needs more than Rust, Python 3 with pip, and make.
+
+# Cargo's own variable; the targets follow it where it is set.
+CARGO_TARGET_DIR ?= target
+export CARGO_TARGET_DIR
+
+RELEASE_BINARY := $(CARGO_TARGET_DIR)/release/modelgate
+TEST_PYTHON := .cache/venv/bin/python
+MODELS ?= models
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests serve build test test-rust test-clients bench bench-floor loadtest \
+        verify fuzz clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## fetch the ONNX Runtime library (once)
+	@scripts/fetch-onnxruntime.sh >/dev/null
+
+serve: build ## build and start the gateway; MODELS=DIR for your own models, ARGS for more flags
+	exec $(RELEASE_BINARY) serve --models $(MODELS) $(ARGS)
+
+build: setup ## the release binary
+	cargo build --release --locked
+
+setup-tests: setup
+	@scripts/setup-tests.sh
+
+test: test-rust test-clients ## every test: Rust, then the gateway driven by real Python clients
+
+test-rust: setup-tests
+	cargo test --workspace --all-features --locked
+
+# Drives the development build unless MODELGATE_BIN names another. One process for each client
+# library: both register the protocol's messages, and protobuf refuses the second.
+test-clients: setup-tests
+	@[ -n "$$MODELGATE_BIN" ] || cargo build --locked
+	@for clients in with_tritonclient with_kserve; do \
+	    MODELGATE_BIN="$${MODELGATE_BIN:-$(CARGO_TARGET_DIR)/debug/modelgate}" \
+	        $(TEST_PYTHON) -m pytest tests/clients/$$clients $(PYTEST_ARGS) || exit 1; \
+	done
+
+bench: setup ## criterion benchmarks of the parts and of the whole path
+	cargo bench --workspace --all-features --locked
+
+bench-floor: build ## the gateway beside empty servers and a bare session, as ratios
+	cargo build --release --locked --workspace
+	scripts/bench-floor.sh $(ARGS)
+
+loadtest: build ## drive a running gateway; ARGS go to the load generator (ARGS=--help)
+	cargo build --release --locked --package loadtest
+	$(CARGO_TARGET_DIR)/release/loadtest $(ARGS)
+
+# Each command only reads; cargo-deny runs where it is installed.
+verify: ## formatting, lints, documentation, layers, licences; writes nothing but build output
+	cargo fmt --all --check
+	cargo clippy --workspace --all-features --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --locked
+	cargo test --test layers --all-features --locked
+	@if cargo deny --version >/dev/null 2>&1; then \
+	    echo "cargo deny --locked check bans licenses sources"; \
+	    cargo deny --locked check bans licenses sources; \
+	else \
+	    echo "cargo-deny is not installed: bans, licences and sources were not checked"; \
+	fi
+
+FUZZ_SECONDS ?= 600
+fuzz: ## each decoder against made-up input for FUZZ_SECONDS (needs cargo-fuzz)
+	@for target in $$(cargo fuzz list); do \
+	    RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
+clean: ## remove build output and everything fetched
+	cargo clean
+	rm -rf .cache

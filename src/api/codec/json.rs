@@ -1,0 +1,371 @@
+//! Inference requests and answers as JSON, alone or followed by binary data.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use jiter::Peek;
+use smallvec::SmallVec;
+
+use super::DecodeLimits;
+use super::json_data::{self, DataValue};
+use super::json_reader::{Place, Reader, not_json};
+use super::rules;
+use crate::types::{
+    DType, InferError, InferRequest, InputTensor, Parameter, Payload, RequestedOutput, Shape,
+    Tensor,
+};
+
+pub use super::json_write::{Encoded, encode_infer};
+
+/// Header that says where the JSON ends and the binary data begins.
+pub const HEADER_LENGTH: &str = "Inference-Header-Content-Length";
+
+type Parameters<'a> = SmallVec<[(Cow<'a, str>, Parameter<'a>); 2]>;
+
+/// Decodes the body of an inference request. `header_length` is the value of
+/// [`HEADER_LENGTH`]: without it the whole body is JSON, with 0 the whole body
+/// is the raw data of one input, else binary data follows that much JSON.
+/// Tensors that came as binary data share the body's memory.
+pub fn decode_infer<'a>(
+    body: &'a Bytes,
+    header_length: Option<usize>,
+    limits: &DecodeLimits,
+) -> Result<InferRequest<'a>, InferError> {
+    if header_length == Some(0) {
+        let payload = Payload::Raw(body.clone());
+        return Ok(InferRequest { payload, binary_output: true, ..InferRequest::default() });
+    }
+    let json_length = header_length.unwrap_or(body.len());
+    let Some(json) = body.get(..json_length) else {
+        return Err(InferError::invalid(format!(
+            "{HEADER_LENGTH} is {json_length}, but the body has only {} bytes",
+            body.len()
+        )));
+    };
+    let text = std::str::from_utf8(json).map_err(|error| {
+        InferError::invalid(format!("the body is not valid UTF-8 at byte {}", error.valid_up_to()))
+    })?;
+    if text.trim_ascii().is_empty() {
+        return Err(InferError::invalid(
+            "expected a JSON object with the request's inputs, got an empty body",
+        ));
+    }
+    let binary = header_length.map(|_| body.slice(json_length..));
+    Decoder { reader: Reader::new(text), binary, limits: *limits }.request()
+}
+
+struct Decoder<'a> {
+    reader: Reader<'a>,
+    /// The binary data not yet given to an input; `None` where the whole body is JSON.
+    binary: Option<Bytes>,
+    limits: DecodeLimits,
+}
+
+/// The data of an input, as far as it can be read when its key comes.
+enum Data {
+    Packed(Bytes),
+    /// Datatype or shape are still to come: the value begins here.
+    Later(usize),
+}
+
+impl<'a> Decoder<'a> {
+    fn request(mut self) -> Result<InferRequest<'a>, InferError> {
+        let mut request = InferRequest::default();
+        let (mut id, mut inputs, mut outputs, mut parameters) = (None, None, None, None);
+        let mut key = self.reader.first_key(Place::Body)?;
+        while let Some(name) = key {
+            match &*name {
+                "inputs" => once(&mut inputs, self.inputs()?, Place::Field("inputs"))?,
+                "outputs" => once(&mut outputs, self.outputs()?, Place::Field("outputs"))?,
+                "id" => once(&mut id, self.id()?, Place::Field("id"))?,
+                "parameters" => {
+                    let place = Place::Field("parameters");
+                    once(&mut parameters, self.parameters(place)?, place)?;
+                }
+                _ => self.reader.skip()?,
+            }
+            key = self.reader.next_key()?;
+        }
+        self.reader.finish()?;
+        request.id = id.unwrap_or_default();
+        request.outputs = outputs.unwrap_or_default();
+        let Some(inputs) = inputs else {
+            return Err(InferError::invalid("the body has no inputs"));
+        };
+        rules::check_unique(&inputs, &request.outputs)?;
+        request.payload = Payload::Inputs(inputs);
+        for (name, value) in parameters.unwrap_or_default() {
+            rules::take_request_parameter(&mut request, name, value)?;
+        }
+        match self.binary {
+            Some(left) if !left.is_empty() => Err(InferError::invalid(format!(
+                "unexpected additional input data: {} bytes follow the data of the last input",
+                left.len()
+            ))),
+            _ => Ok(request),
+        }
+    }
+
+    fn id(&mut self) -> Result<Cow<'a, str>, InferError> {
+        if self.reader.null()? {
+            return Ok(Cow::default());
+        }
+        let id = self.reader.string(Place::Field("id"))?;
+        rules::check_id(&id)?;
+        Ok(id)
+    }
+
+    fn inputs(&mut self) -> Result<SmallVec<[InputTensor<'a>; 2]>, InferError> {
+        let mut inputs = SmallVec::new();
+        let mut more = self.reader.first_item(Place::Field("inputs"))?;
+        while more {
+            rules::check_count("inputs", inputs.len() + 1, self.limits.max_inputs)?;
+            inputs.push(self.input(inputs.len())?);
+            more = self.reader.next_item()?;
+        }
+        Ok(inputs)
+    }
+
+    fn input(&mut self, index: usize) -> Result<InputTensor<'a>, InferError> {
+        let at = |field| Place::ItemField("inputs", index, field);
+        let item = Place::Item("inputs", index);
+        let (mut name, mut dtype, mut shape) = (None, None, None);
+        let (mut data, mut binary_size) = (None, None);
+        let mut key = self.reader.first_key(item)?;
+        while let Some(field) = key {
+            match &*field {
+                "name" => once(&mut name, self.reader.string(at("name"))?, at("name"))?,
+                "datatype" => {
+                    let place = at("datatype");
+                    let named = self.reader.string(place)?;
+                    once(&mut dtype, rules::dtype(place, &named)?, place)?;
+                }
+                "shape" => once(&mut shape, self.shape(at("shape"))?, at("shape"))?,
+                "data" => {
+                    if let Some(value) = self.data(at("data"), dtype, shape.as_ref())? {
+                        once(&mut data, value, at("data"))?;
+                    }
+                }
+                "parameters" => {
+                    let size = self.binary_data_size(item, at("parameters"))?;
+                    once(&mut binary_size, size, at("parameters"))?;
+                }
+                _ => self.reader.skip()?,
+            }
+            key = self.reader.next_key()?;
+        }
+        let name = required(name, item, "name")?;
+        let dtype = required(dtype, item, "datatype")?;
+        let shape = required(shape, item, "shape")?;
+        let data = match (data, binary_size.flatten()) {
+            (Some(Data::Packed(packed)), None) => packed,
+            (Some(Data::Later(start)), None) => {
+                let text = self.reader.text();
+                let value = DataValue { text, start, place: at("data"), dtype, shape: &shape };
+                json_data::parse(value)?.0
+            }
+            (None, Some(size)) => self.take_binary(item, size)?,
+            (Some(_), Some(_)) => {
+                return Err(InferError::invalid(format!(
+                    "{item}: expected one of data and parameters.binary_data_size, got both"
+                )));
+            }
+            (None, None) => {
+                return Err(InferError::invalid(format!(
+                    "{item}: expected data or parameters.binary_data_size, got neither"
+                )));
+            }
+        };
+        let tensor = Tensor::new(dtype, shape, data).map_err(|error| {
+            InferError::invalid(format!("{item} {}: {error}", rules::quoted(&name)))
+        })?;
+        Ok(InputTensor { name, tensor })
+    }
+
+    fn shape(&mut self, place: Place) -> Result<Shape, InferError> {
+        let mut dims = SmallVec::<[i64; 6]>::new();
+        let mut more = self.reader.first_item(place)?;
+        while more {
+            // One too many is kept for the error to count.
+            if dims.len() <= crate::types::MAX_RANK {
+                dims.push(self.dim(place)?);
+            } else {
+                self.reader.skip()?;
+            }
+            more = self.reader.next_item()?;
+        }
+        rules::shape(place, dims, &self.limits)
+    }
+
+    fn dim(&mut self, place: Place) -> Result<i64, InferError> {
+        const EXPECTED: &str = "whole numbers from 0";
+        let peek = self.reader.peek()?;
+        if !peek.is_num() {
+            return Err(self.reader.mismatch(place, EXPECTED, peek));
+        }
+        let number = self.reader.number(peek)?;
+        number.parse().map_err(|_| {
+            let got = rules::quoted(number);
+            InferError::invalid(format!("{place}: expected {EXPECTED}, got {got}"))
+        })
+    }
+
+    /// Parses the data at once where datatype and shape are known, else only
+    /// reads over it. `None` for a `null`, which stands for no data.
+    fn data(
+        &mut self,
+        place: Place,
+        dtype: Option<DType>,
+        shape: Option<&Shape>,
+    ) -> Result<Option<Data>, InferError> {
+        if self.reader.null()? {
+            return Ok(None);
+        }
+        let (text, start) = (self.reader.text(), self.reader.position());
+        match (dtype, shape) {
+            (Some(dtype), Some(shape)) => {
+                let value = DataValue { text, start, place, dtype, shape };
+                let (packed, end) = json_data::parse(value)?;
+                self.reader.resume_at(end);
+                Ok(Some(Data::Packed(packed)))
+            }
+            _ => {
+                self.reader.skip()?;
+                Ok(Some(Data::Later(start)))
+            }
+        }
+    }
+
+    /// Reads the parameters of an input, of which one matters here.
+    fn binary_data_size(&mut self, item: Place, place: Place) -> Result<Option<usize>, InferError> {
+        let mut size = None;
+        for (name, value) in self.parameters(place)? {
+            if name == "binary_data_size" {
+                let bytes = rules::unsigned(&value).and_then(|bytes| usize::try_from(bytes).ok());
+                size = Some(bytes.ok_or_else(|| {
+                    InferError::invalid(format!(
+                        "{place}: binary_data_size must be a count of bytes"
+                    ))
+                })?);
+            } else {
+                rules::check_input_parameter(item, &name)?;
+            }
+        }
+        Ok(size)
+    }
+
+    fn take_binary(&mut self, item: Place, size: usize) -> Result<Bytes, InferError> {
+        match &mut self.binary {
+            Some(left) if size <= left.len() => Ok(left.split_to(size)),
+            Some(left) => Err(InferError::invalid(format!(
+                "{item}: binary_data_size is {size}, but only {} bytes are left in the body",
+                left.len()
+            ))),
+            None if size == 0 => Ok(Bytes::new()),
+            None => Err(InferError::invalid(format!(
+                "{item}: binary_data_size is {size}, but the request has no {HEADER_LENGTH} header"
+            ))),
+        }
+    }
+
+    fn outputs(&mut self) -> Result<SmallVec<[RequestedOutput<'a>; 4]>, InferError> {
+        let mut outputs = SmallVec::new();
+        if self.reader.null()? {
+            return Ok(outputs);
+        }
+        let mut more = self.reader.first_item(Place::Field("outputs"))?;
+        while more {
+            rules::check_count("outputs", outputs.len() + 1, self.limits.max_outputs)?;
+            outputs.push(self.output(outputs.len())?);
+            more = self.reader.next_item()?;
+        }
+        Ok(outputs)
+    }
+
+    fn output(&mut self, index: usize) -> Result<RequestedOutput<'a>, InferError> {
+        let at = |field| Place::ItemField("outputs", index, field);
+        let item = Place::Item("outputs", index);
+        let mut output = RequestedOutput::default();
+        let (mut name, mut parameters) = (None, None);
+        let mut key = self.reader.first_key(item)?;
+        while let Some(field) = key {
+            match &*field {
+                "name" => once(&mut name, self.reader.string(at("name"))?, at("name"))?,
+                "parameters" => {
+                    let place = at("parameters");
+                    once(&mut parameters, self.parameters(place)?, place)?;
+                }
+                _ => self.reader.skip()?,
+            }
+            key = self.reader.next_key()?;
+        }
+        output.name = required(name, item, "name")?;
+        for (name, value) in parameters.unwrap_or_default() {
+            rules::take_output_parameter(&mut output, item, &name, &value)?;
+        }
+        Ok(output)
+    }
+
+    fn parameters(&mut self, place: Place) -> Result<Parameters<'a>, InferError> {
+        let mut parameters = Parameters::new();
+        if self.reader.null()? {
+            return Ok(parameters);
+        }
+        let mut key = self.reader.first_key(place)?;
+        while let Some(name) = key {
+            rules::check_count("parameters", parameters.len() + 1, self.limits.max_parameters)?;
+            let value = self.parameter(place)?;
+            if parameters.iter().any(|(earlier, _)| *earlier == name) {
+                let name = rules::quoted(&name);
+                return Err(InferError::invalid(format!("{place}: {name} is given twice")));
+            }
+            parameters.push((name, value));
+            key = self.reader.next_key()?;
+        }
+        Ok(parameters)
+    }
+
+    fn parameter(&mut self, place: Place) -> Result<Parameter<'a>, InferError> {
+        let peek = self.reader.peek()?;
+        match peek {
+            Peek::String => Ok(Parameter::Text(self.reader.string(place)?)),
+            Peek::True | Peek::False => Ok(Parameter::Bool(self.reader.boolean(peek)?)),
+            number if number.is_num() => {
+                let start = self.reader.position();
+                let number = self.reader.number(peek)?;
+                number_parameter(number).ok_or_else(|| {
+                    let reason = format!("{place} holds a number outside the range of 64 bits");
+                    not_json(self.reader.text(), start, reason)
+                })
+            }
+            other => {
+                Err(self.reader.mismatch(place, "strings, numbers, true or false as values", other))
+            }
+        }
+    }
+}
+
+/// Integers stay exact over the ranges of `i64` and `u64`.
+fn number_parameter(number: &str) -> Option<Parameter<'static>> {
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let int = number.parse().map(Parameter::Int);
+        return int.or_else(|_| number.parse().map(Parameter::Uint)).ok();
+    }
+    let double: f64 = number.parse().ok()?;
+    let overflowed = double.is_infinite() && !digits.starts_with('I');
+    (!overflowed).then_some(Parameter::Double(double))
+}
+
+/// Fills `slot` and refuses a second value, since readers of JSON differ on
+/// which of two values holds.
+fn once<T>(slot: &mut Option<T>, value: T, place: Place) -> Result<(), InferError> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(InferError::invalid(format!("{place} is given twice"))),
+    }
+}
+
+fn required<T>(slot: Option<T>, item: Place, field: &str) -> Result<T, InferError> {
+    slot.ok_or_else(|| InferError::invalid(format!("{item} has no {field}")))
+}

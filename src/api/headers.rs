@@ -1,0 +1,114 @@
+//! Headers that both faces read and write.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::request::{Answer, RequestId};
+use crate::types::InferError;
+
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
+pub const VARIANT: HeaderName = HeaderName::from_static("x-variant");
+pub const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
+pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// The only variant of a model without a route.
+const CHAMPION: HeaderValue = HeaderValue::from_static("champion");
+
+/// Says which prediction this is and who made it.
+pub fn describe(answer: &Answer, headers: &mut HeaderMap) {
+    headers.insert(REQUEST_ID, request_id(&answer.id));
+    if let Ok(version) = HeaderValue::from_maybe_shared(answer.servable.version_text.clone()) {
+        headers.insert(MODEL_VERSION, version);
+    }
+    headers.insert(VARIANT, CHAMPION);
+}
+
+fn request_id(id: &RequestId) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::copy_from_slice(id.as_bytes()))
+        .unwrap_or(HeaderValue::from_static("invalid"))
+}
+
+/// The time the client allows: the lesser of `grpc-timeout` and `x-request-timeout-ms`.
+///
+/// # Errors
+/// `InvalidArgument` for a value that is no time; ignoring it would let a
+/// request run for longer than its caller waits.
+pub fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, InferError> {
+    let grpc = match headers.get(GRPC_TIMEOUT) {
+        None => None,
+        Some(value) => Some(parse_grpc_timeout(value.as_bytes()).ok_or_else(|| {
+            InferError::invalid(
+                "grpc-timeout is no time: expected 1 to 8 digits and one of H M S m u n",
+            )
+        })?),
+    };
+    let own = match headers.get(REQUEST_TIMEOUT) {
+        None => None,
+        Some(value) => Some(parse_number(value.as_bytes(), 19).ok_or_else(|| {
+            InferError::invalid("x-request-timeout-ms is no time: expected whole milliseconds")
+        })?),
+    };
+    Ok([grpc, own.map(Duration::from_millis)].into_iter().flatten().min())
+}
+
+/// `1*8DIGIT` and a unit, as the gRPC protocol has it.
+fn parse_grpc_timeout(text: &[u8]) -> Option<Duration> {
+    let (unit, digits) = text.split_last()?;
+    let value = parse_number(digits, 8)?;
+    Some(match unit {
+        b'H' => Duration::from_secs(value * 3600),
+        b'M' => Duration::from_secs(value * 60),
+        b'S' => Duration::from_secs(value),
+        b'm' => Duration::from_millis(value),
+        b'u' => Duration::from_micros(value),
+        b'n' => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+/// Digits only: no sign, no space.
+pub fn parse_number(digits: &[u8], most: usize) -> Option<u64> {
+    if digits.is_empty() || digits.len() > most || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn times_are_read_to_the_letter() {
+        for (text, expected) in [
+            ("1H", Duration::from_secs(3600)),
+            ("99999999S", Duration::from_secs(99_999_999)),
+            ("250m", Duration::from_millis(250)),
+            ("7u", Duration::from_micros(7)),
+            ("0n", Duration::ZERO),
+        ] {
+            assert_eq!(timeout(&headers(GRPC_TIMEOUT, text)).ok(), Some(Some(expected)), "{text}");
+        }
+        for text in ["", "S", "1", "123456789S", "-1S", "1.5S", "1s", " 1S", "1 S"] {
+            assert!(timeout(&headers(GRPC_TIMEOUT, text)).is_err(), "{text:?}");
+        }
+        for text in ["", "-1", "1.5", "1s", "99999999999999999999"] {
+            assert!(timeout(&headers(REQUEST_TIMEOUT, text)).is_err(), "{text:?}");
+        }
+        assert_eq!(timeout(&HeaderMap::new()).ok(), Some(None));
+    }
+
+    #[test]
+    fn the_shorter_time_counts() {
+        let mut both = headers(GRPC_TIMEOUT, "1S");
+        both.insert(REQUEST_TIMEOUT, HeaderValue::from_static("200"));
+        assert_eq!(timeout(&both).ok(), Some(Some(Duration::from_millis(200))));
+    }
+}

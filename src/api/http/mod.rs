@@ -1,0 +1,139 @@
+//! The HTTP face of the protocol.
+
+mod infer;
+mod route;
+
+use ::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde_json::json;
+
+use super::body::ResponseBody;
+use super::read::read_body;
+use super::{Face, documents};
+use crate::types::{Code, InferError};
+use route::Route;
+
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+type Answer = Result<Response<ResponseBody>, InferError>;
+
+/// Answers one HTTP request; errors become `{"error": "..."}`.
+pub async fn answer(face: &Face, request: Request<Incoming>) -> Response<ResponseBody> {
+    let path = request.uri().path().to_owned();
+    let outcome = match route::parse(&path) {
+        Some(route) => match route.method() {
+            method if method == *request.method() => respond(face, &route, request).await,
+            method => Err(wrong_method(request.method(), &method)),
+        },
+        None => Err(InferError::not_found(
+            "no such path; the API begins at /v2 (health, models, repository)",
+        )),
+    };
+    outcome.unwrap_or_else(|error| refuse(&error))
+}
+
+async fn respond(face: &Face, route: &Route<'_>, request: Request<Incoming>) -> Answer {
+    let gateway = &face.gateway;
+    match route {
+        Route::Infer(target) => infer::answer(face, target, request).await,
+        Route::Live => Ok(json_answer(StatusCode::OK, &json!({"live": true}))),
+        Route::Ready => {
+            let ready = gateway.is_ready();
+            Ok(ready_answer(ready, &json!({"ready": ready, "live": true})))
+        }
+        Route::ModelReady(target) => {
+            gateway.resolve(&target.model, &target.version)?;
+            let ready = gateway.is_ready();
+            Ok(ready_answer(ready, &json!({"name": target.model, "ready": ready})))
+        }
+        Route::ServerMetadata => Ok(json_answer(StatusCode::OK, &documents::server_metadata())),
+        Route::ModelMetadata(target) => {
+            let snapshot = gateway.catalog.load();
+            let metadata = documents::model_metadata(&snapshot, &target.model, &target.version)?;
+            Ok(json_answer(StatusCode::OK, &metadata))
+        }
+        Route::ModelConfig(target) => {
+            let servable = gateway.resolve(&target.model, &target.version)?;
+            Ok(json_answer(StatusCode::OK, &documents::model_config(&servable)))
+        }
+        Route::Statistics(target) => {
+            let statistics = documents::statistics(gateway, &target.model, &target.version)?;
+            Ok(json_answer(StatusCode::OK, &statistics))
+        }
+        Route::RepositoryIndex => {
+            let (body, _reserved) = read_body(face, request.into_body()).await?;
+            let ready_only = read_index_request(&body)?;
+            let index = documents::repository_index(&gateway.catalog.load(), ready_only);
+            Ok(json_answer(StatusCode::OK, &index))
+        }
+        Route::Unsupported(what) => {
+            Err(InferError::new(Code::Unimplemented, format!("{what} is not supported here")))
+        }
+    }
+}
+
+/// The body is empty or `{"ready": bool}`.
+fn read_index_request(body: &[u8]) -> Result<bool, InferError> {
+    #[derive(serde::Deserialize)]
+    struct IndexRequest {
+        #[serde(default)]
+        ready: bool,
+    }
+    if body.is_empty() {
+        return Ok(false);
+    }
+    serde_json::from_slice::<IndexRequest>(body).map(|request| request.ready).map_err(|error| {
+        InferError::invalid(format!("expected an empty body or {{\"ready\": bool}}: {error}"))
+    })
+}
+
+fn ready_answer(ready: bool, body: &serde_json::Value) -> Response<ResponseBody> {
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json_answer(status, body)
+}
+
+fn json_answer(status: StatusCode, body: &impl Serialize) -> Response<ResponseBody> {
+    match serde_json::to_vec(body) {
+        Ok(json) => {
+            let mut response = Response::new(ResponseBody::full(json));
+            *response.status_mut() = status;
+            response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+            response
+        }
+        Err(error) => refuse(&InferError::internal(error.to_string())),
+    }
+}
+
+/// An error as the protocol has it: the status, and `{"error": "..."}`.
+pub fn refuse(error: &InferError) -> Response<ResponseBody> {
+    let body = json!({"error": error.message}).to_string();
+    let mut response = Response::new(ResponseBody::full(body));
+    *response.status_mut() =
+        StatusCode::from_u16(error.code.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, JSON);
+    match error.code {
+        Code::Unavailable | Code::ResourceExhausted => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Code::Unimplemented => {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
+        }
+        // The rest of the body is not worth reading.
+        Code::TooLarge => {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    response
+}
+
+fn wrong_method(got: &Method, expected: &Method) -> InferError {
+    let shown: String = got.as_str().chars().take(16).collect();
+    InferError::new(Code::MethodNotAllowed, format!("this path takes {expected}, not {shown}"))
+}
+
+pub fn grpc_needs_http2() -> InferError {
+    InferError::new(Code::UnsupportedMedia, "gRPC needs HTTP/2; this connection speaks HTTP/1")
+}

@@ -1,0 +1,157 @@
+//! Paths of the HTTP face. Pure.
+
+use std::borrow::Cow;
+
+use http::Method;
+
+/// What a path asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    Live,
+    Ready,
+    ServerMetadata,
+    ModelReady(Target<'a>),
+    ModelMetadata(Target<'a>),
+    ModelConfig(Target<'a>),
+    /// An empty model means all of them.
+    Statistics(Target<'a>),
+    Infer(Target<'a>),
+    RepositoryIndex,
+    /// Known to the protocol's clients, and not offered.
+    Unsupported(&'static str),
+}
+
+/// The model and version of a path; an empty version means the newest.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Target<'a> {
+    pub model: Cow<'a, str>,
+    pub version: Cow<'a, str>,
+}
+
+impl Route<'_> {
+    pub fn method(&self) -> Method {
+        match self {
+            Route::Infer(_) | Route::RepositoryIndex | Route::Unsupported(LOAD | UNLOAD) => {
+                Method::POST
+            }
+            _ => Method::GET,
+        }
+    }
+}
+
+const LOAD: &str = "loading models by request";
+const UNLOAD: &str = "unloading models by request";
+
+/// Reads a path; `None` where there is nothing.
+pub fn parse(path: &str) -> Option<Route<'_>> {
+    let rest = path.strip_prefix("/v2")?;
+    let rest = match rest.strip_prefix('/') {
+        Some(rest) => rest,
+        None if rest.is_empty() => "",
+        None => return None,
+    };
+    let mut parts = [""; 6];
+    let mut count = 0;
+    for part in rest.split('/') {
+        *parts.get_mut(count)? = part;
+        count += 1;
+    }
+    Some(match &parts[..count] {
+        [""] => Route::ServerMetadata,
+        ["health", "live"] => Route::Live,
+        ["health", "ready"] => Route::Ready,
+        ["models", "stats"] => Route::Statistics(Target::default()),
+        ["models", model] => Route::ModelMetadata(target(model, "")?),
+        ["models", model, "versions", version] => Route::ModelMetadata(target(model, version)?),
+        ["models", model, verb] => of_model(verb, target(model, "")?)?,
+        ["models", model, "versions", version, verb] => of_model(verb, target(model, version)?)?,
+        ["repository", "index"] => Route::RepositoryIndex,
+        ["repository", "models", _, "load"] => Route::Unsupported(LOAD),
+        ["repository", "models", _, "unload"] => Route::Unsupported(UNLOAD),
+        ["trace", "setting"] => Route::Unsupported("the trace extension"),
+        ["logging"] => Route::Unsupported("the logging extension"),
+        ["systemsharedmemory" | "cudasharedmemory", ..] => Route::Unsupported("shared memory"),
+        _ => return None,
+    })
+}
+
+fn of_model<'a>(verb: &str, target: Target<'a>) -> Option<Route<'a>> {
+    Some(match verb {
+        "infer" => Route::Infer(target),
+        "ready" => Route::ModelReady(target),
+        "config" => Route::ModelConfig(target),
+        "stats" => Route::Statistics(target),
+        _ => return None,
+    })
+}
+
+fn target<'a>(model: &'a str, version: &'a str) -> Option<Target<'a>> {
+    if model.is_empty() {
+        return None;
+    }
+    Some(Target { model: percent_decode(model)?, version: percent_decode(version)? })
+}
+
+/// Decodes once; `None` for broken escapes and what is not UTF-8.
+fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let high = char::from(bytes.next()?).to_digit(16)?;
+                let low = char::from(bytes.next()?).to_digit(16)?;
+                u8::try_from(high * 16 + low).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(decoded).ok().map(Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to<'a>(model: &'a str, version: &'a str) -> Target<'a> {
+        Target { model: Cow::Borrowed(model), version: Cow::Borrowed(version) }
+    }
+
+    #[test]
+    fn every_path_of_the_protocol_is_known() {
+        for (path, route) in [
+            ("/v2", Route::ServerMetadata),
+            ("/v2/", Route::ServerMetadata),
+            ("/v2/health/live", Route::Live),
+            ("/v2/health/ready", Route::Ready),
+            ("/v2/models/m", Route::ModelMetadata(to("m", ""))),
+            ("/v2/models/m/versions/2", Route::ModelMetadata(to("m", "2"))),
+            ("/v2/models/m/ready", Route::ModelReady(to("m", ""))),
+            ("/v2/models/m/versions/2/ready", Route::ModelReady(to("m", "2"))),
+            ("/v2/models/m/config", Route::ModelConfig(to("m", ""))),
+            ("/v2/models/m/versions/2/config", Route::ModelConfig(to("m", "2"))),
+            ("/v2/models/stats", Route::Statistics(to("", ""))),
+            ("/v2/models/m/stats", Route::Statistics(to("m", ""))),
+            ("/v2/models/m/infer", Route::Infer(to("m", ""))),
+            ("/v2/models/m%2Dx/versions/2/infer", Route::Infer(to("m-x", "2"))),
+            ("/v2/repository/index", Route::RepositoryIndex),
+        ] {
+            assert_eq!(parse(path), Some(route), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_not() {
+        for path in [
+            "/", "", "/v1/models/m", "/v22", "/v2x/health/live", "/v2/models", "/v2/models/",
+            "/v2/models//infer", "/v2/models/m/", "/v2/models/m/predict", "/v2/models/m/versions",
+            "/v2/models/m/versions/1/infer/x", "/v2/models/%zz/infer", "/v2/models/%f", "/v2/models/%ff",
+            "/v2/health", "/v2/health/live/", "/a/b/c/d/e/f/g/h/i/j",
+        ] {
+            assert_eq!(parse(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Wire faces: HTTP and gRPC on every listener, metrics and health on their
+//! own. They decode, ask the gateway, and encode; they decide nothing.
+
+mod answer;
+mod body;
+pub mod codec;
+mod documents;
+mod grpc;
+mod headers;
+mod http;
+pub mod net;
+mod ops;
+mod read;
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{Request, Response, Version};
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+
+use body::ResponseBody;
+use codec::DecodeLimits;
+use net::{ActiveRequest, TimeLimits};
+
+use crate::request::Gateway;
+use crate::types::InferError;
+
+pub use ops::serve_ops;
+
+/// What every connection of the inference listeners shares.
+pub struct Face {
+    pub gateway: Arc<Gateway>,
+    pub limits: WireLimits,
+    grpc: grpc::Services,
+}
+
+/// Bounds on what clients may send and how slowly.
+#[derive(Clone, Copy, Debug)]
+pub struct WireLimits {
+    pub max_body_bytes: usize,
+    pub max_head_bytes: u32,
+    pub max_headers: usize,
+    pub max_connections: usize,
+    /// Streams of one HTTP/2 connection at a time.
+    pub max_streams: u32,
+    /// Longest wait for a body, and between two of its pieces.
+    pub body_timeout: Duration,
+    /// Interval of HTTP/2 pings that find dead peers.
+    pub ping_every: Duration,
+    pub time: TimeLimits,
+    pub decode: DecodeLimits,
+}
+
+impl Face {
+    pub fn new(gateway: Arc<Gateway>, limits: WireLimits, reflection: bool) -> Face {
+        let grpc = grpc::Services::new(&gateway, &limits, reflection);
+        Face { gateway, limits, grpc }
+    }
+
+    /// Tells those who watch gRPC's own health service.
+    pub async fn set_serving(&self, serving: bool) {
+        self.grpc.set_serving(serving).await;
+    }
+}
+
+/// Answers one request of any protocol. A panic costs this request only.
+async fn dispatch(
+    face: Arc<Face>,
+    active: ActiveRequest,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let is_grpc = grpc::is_grpc(request.headers());
+    let answer = AssertUnwindSafe(async {
+        match (is_grpc, request.version()) {
+            (false, _) => http::answer(&face, request).await,
+            (true, Version::HTTP_2) => grpc::answer(&face, request).await,
+            (true, _) => http::refuse(&http::grpc_needs_http2()),
+        }
+    });
+    let response = answer.catch_unwind().await.unwrap_or_else(|_| {
+        let error = InferError::internal("the gateway failed on this request; it keeps serving");
+        if is_grpc { grpc::refuse(&error) } else { http::refuse(&error) }
+    });
+    Ok(response.map(|body| body.during(active)))
+}

@@ -1,0 +1,88 @@
+//! The gateway's configuration: one YAML file in which everything has a
+//! default, and the same options for single models.
+//!
+//! String values (addresses, paths, the log level) may refer to `${VAR}`,
+//! `${VAR:-default}` and `${file:/path}`. The reference is
+//! `modelgate.example.yaml`, which a test holds to these types.
+
+mod error;
+mod expand;
+mod limits;
+mod locate;
+mod model;
+mod models;
+mod onnxruntime;
+mod parse;
+mod range;
+mod server;
+mod telemetry;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::{ConfigError, Invalid};
+pub use limits::LimitsConfig;
+pub use model::{
+    Batching, Execution, ModelOptions, ModelSettings, ServingOptions, SessionOverrides, Versions,
+};
+pub use models::ModelsConfig;
+pub use onnxruntime::{OnnxRuntimeConfig, Optimization, SessionOptions};
+pub use server::{ServerConfig, ShutdownConfig};
+pub use telemetry::TelemetryConfig;
+
+use crate::types::ModelName;
+use range::{Problem, Validate};
+
+/// Depth of nesting in a JSON body: not configurable, because no tensor needs
+/// more than its rank and the request around it.
+pub const MAX_JSON_DEPTH: usize = 32;
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub server: ServerConfig,
+    pub limits: LimitsConfig,
+    pub onnxruntime: OnnxRuntimeConfig,
+    pub models: ModelsConfig,
+    pub telemetry: TelemetryConfig,
+}
+
+impl Config {
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        parse::load(path)
+    }
+
+    /// Reads `yaml`, which came from `source`: a name for error messages.
+    pub fn parse(yaml: &str, source: &str) -> Result<Config, ConfigError> {
+        parse::parse(yaml, source)
+    }
+
+    /// How the model `name` is served: the built-in defaults, `models.defaults`,
+    /// the model's own `model.yaml` where there is one, `models.overrides`, each
+    /// over the one before.
+    pub fn model_settings(&self, name: &ModelName, own: Option<&ModelOptions>) -> ModelSettings {
+        let mut settings = ModelSettings {
+            serving: self.models.defaults.clone(),
+            session: self.onnxruntime.session(),
+            labels: Default::default(),
+        };
+        for options in own.into_iter().chain(self.models.overrides.get(name.as_str())) {
+            options.apply_to(&mut settings);
+        }
+        settings
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self) -> Result<(), Problem> {
+        self.server.validate().map_err(|problem| problem.within("server"))?;
+        self.limits.validate().map_err(|problem| problem.within("limits"))?;
+        self.onnxruntime.validate().map_err(|problem| problem.within("onnxruntime"))?;
+        self.models.validate().map_err(|problem| problem.within("models"))?;
+        self.telemetry.validate().map_err(|problem| problem.within("telemetry"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! `server`: listeners, threads and how the gateway stops.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::expand;
+use super::range::{Problem, Validate, within};
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// Inference over HTTP. Each inference listener answers both protocols.
+    /// Port 0 lets the system choose one, on any listener.
+    #[serde(deserialize_with = "expand::value")]
+    pub http: SocketAddr,
+    /// Inference over gRPC.
+    #[serde(deserialize_with = "expand::value")]
+    pub grpc: SocketAddr,
+    /// Metrics and health.
+    #[serde(deserialize_with = "expand::value")]
+    pub metrics: SocketAddr,
+    /// Network threads; 0 means one per core.
+    pub threads: usize,
+    /// Whether gRPC clients may ask for the service's description.
+    pub reflection: bool,
+    pub shutdown: ShutdownConfig,
+}
+
+impl Default for ServerConfig {
+    fn default() -> ServerConfig {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        ServerConfig {
+            http: local(8000),
+            grpc: local(8001),
+            metrics: local(8002),
+            threads: 0,
+            reflection: false,
+            shutdown: ShutdownConfig::default(),
+        }
+    }
+}
+
+impl Validate for ServerConfig {
+    fn validate(&self) -> Result<(), Problem> {
+        within("threads", self.threads, 0..=1024)?;
+        let same = |a: SocketAddr, b: SocketAddr| a == b && a.port() != 0;
+        if same(self.grpc, self.http) {
+            let message = format!("{} is the address of server.http already", self.grpc);
+            return Err(Problem::new("grpc", message));
+        }
+        for (name, address) in [("http", self.http), ("grpc", self.grpc)] {
+            if same(self.metrics, address) {
+                let message = format!("{address} is the address of server.{name} already");
+                return Err(Problem::new("metrics", message));
+            }
+        }
+        self.shutdown.validate().map_err(|problem| problem.within("shutdown"))
+    }
+}
+
+/// What happens between the first signal to stop and the exit. A second signal
+/// stops at once.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownConfig {
+    /// How long to go on taking requests while already reported as not ready,
+    /// so that load balancers turn away first. 0 means not at all; behind a
+    /// load balancer 5000 to 10000 is usual.
+    pub drain_delay_ms: u64,
+    /// How long requests under way may then take before they are cut off;
+    /// 0 cuts them off at once.
+    pub grace_ms: u64,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> ShutdownConfig {
+        ShutdownConfig { drain_delay_ms: 0, grace_ms: 25_000 }
+    }
+}
+
+impl Validate for ShutdownConfig {
+    fn validate(&self) -> Result<(), Problem> {
+        within("drain_delay_ms", self.drain_delay_ms, 0..=600_000)?;
+        within("grace_ms", self.grace_ms, 0..=3_600_000)
+    }
+}

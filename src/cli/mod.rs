@@ -1,0 +1,32 @@
+//! The command line: one file per verb.
+
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Serves ONNX models over gRPC and HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "modelgate", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Start the gateway and serve until it is told to stop
+    Serve(serve::Serve),
+}
+
+/// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
+const FAILED: u8 = 1;
+const CONFIG_INVALID: u8 = 3;
+
+/// Parses the command line and runs the verb.
+pub fn run() -> ExitCode {
+    match Arguments::parse().verb {
+        Verb::Serve(serve) => serve.run(),
+    }
+}

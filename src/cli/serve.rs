@@ -1,0 +1,77 @@
+//! `modelgate serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{CONFIG_INVALID, FAILED};
+use crate::app;
+use crate::app::config::Config;
+use crate::telemetry::logs;
+
+#[derive(Args, Debug)]
+pub(super) struct Serve {
+    /// Configuration file (YAML); flags win over it
+    #[arg(long, env = "MODELGATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of models: <name>/<version>/model.onnx
+    #[arg(long, env = "MODELGATE_MODELS", value_name = "DIR")]
+    models: Option<PathBuf>,
+    /// Address of the inference HTTP listener [default: 127.0.0.1:8000]
+    #[arg(long, env = "MODELGATE_HTTP", value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Address of the inference gRPC listener [default: 127.0.0.1:8001]
+    #[arg(long, env = "MODELGATE_GRPC", value_name = "ADDR")]
+    grpc: Option<SocketAddr>,
+    /// Address of metrics and health [default: 127.0.0.1:8002]
+    #[arg(long, env = "MODELGATE_METRICS", value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+    /// ONNX Runtime's shared library, 1.28 or later [default: searched for]
+    #[arg(long, env = "MODELGATE_ONNXRUNTIME", value_name = "PATH")]
+    onnxruntime: Option<PathBuf>,
+    /// Check the configuration and exit
+    #[arg(long, env = "MODELGATE_CHECK")]
+    check: bool,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> ExitCode {
+        let config = match self.config() {
+            Ok(config) => config,
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::from(CONFIG_INVALID);
+            }
+        };
+        if self.check {
+            println!("the configuration is valid");
+            return ExitCode::SUCCESS;
+        }
+        if let Err(error) = logs::init(config.telemetry.log_format, &config.telemetry.log_level) {
+            eprintln!("{error}");
+            return ExitCode::from(CONFIG_INVALID);
+        }
+        match app::serve(config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("{error}");
+                ExitCode::from(FAILED)
+            }
+        }
+    }
+
+    fn config(&self) -> Result<Config, app::config::ConfigError> {
+        let mut config = match &self.config {
+            Some(file) => Config::load(file)?,
+            None => Config::default(),
+        };
+        config.models.dir = self.models.clone().or(config.models.dir);
+        config.server.http = self.http.unwrap_or(config.server.http);
+        config.server.grpc = self.grpc.unwrap_or(config.server.grpc);
+        config.server.metrics = self.metrics.unwrap_or(config.server.metrics);
+        config.onnxruntime.path = self.onnxruntime.clone().or(config.onnxruntime.path);
+        Ok(config)
+    }
+}

@@ -1,0 +1,146 @@
+//! Loads the models of a folder into the catalog, when the gateway starts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::engine::{Engine, EngineError, Library, OrtEngine, SessionOptions, measure};
+use crate::registry::{self, FolderError, Found};
+use crate::serving::{
+    Catalog, ExecutionOptions, Loaded, Servable, State, VersionEntry,
+};
+use crate::telemetry::{Telemetry, VersionLabels, VersionMetrics};
+use crate::types::{ModelName, Version};
+
+/// How the versions of one model are to be loaded.
+#[derive(Clone, Debug)]
+pub struct ModelSettings {
+    pub execution: ExecutionOptions,
+    /// Share runs even where the load-time check could not show that rows are independent.
+    pub force_batching: bool,
+    pub session: SessionOptions,
+    /// Names of an output's columns, by output.
+    pub labels: BTreeMap<String, Vec<String>>,
+    /// The versions to serve, out of those the folder has.
+    pub versions: BTreeSet<Version>,
+}
+
+/// Loads every model of `folder`, one after the other, and publishes each
+/// version as it becomes ready. A model or version that cannot be loaded
+/// becomes `UNAVAILABLE` with the reason; the others are served.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub fn load_folder(
+    library: &Library,
+    folder: &Path,
+    catalog: &Catalog,
+    telemetry: &Telemetry,
+    settings: impl Fn(&Found) -> Result<ModelSettings, String>,
+) -> Result<(), FolderError> {
+    let found = registry::list(folder)?;
+    if found.is_empty() {
+        tracing::warn!(folder = %folder.display(), "no models in this folder");
+    }
+    for model in &found {
+        let settings = settings(model);
+        for (version, file) in &model.versions {
+            match &settings {
+                Ok(settings) if !settings.versions.contains(version) => {}
+                Ok(settings) => {
+                    let loading = Loading { library, catalog, telemetry, name: &model.name, version: *version };
+                    loading.run(file, settings);
+                }
+                Err(reason) => {
+                    let loading = Loading { library, catalog, telemetry, name: &model.name, version: *version };
+                    loading.failed(reason, loading.metrics(Arc::from("")));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Loading<'a> {
+    library: &'a Library,
+    catalog: &'a Catalog,
+    telemetry: &'a Telemetry,
+    name: &'a ModelName,
+    version: Version,
+}
+
+impl Loading<'_> {
+    fn run(&self, file: &Path, settings: &ModelSettings) {
+        let started = Instant::now();
+        let digest: Arc<str> = registry::sha256(file).unwrap_or_default().into();
+        let metrics = self.metrics(Arc::clone(&digest));
+        self.publish(State::Loading, "", None, &metrics);
+        match self.load(file, settings, &metrics) {
+            Ok(servable) => {
+                metrics.set_load_duration(started.elapsed());
+                tracing::info!(
+                    model = %self.name, version = %self.version, %digest,
+                    load_ms = started.elapsed().as_millis() as u64,
+                    run_us = servable.loaded.cost.predict(0) as f64 / 1e3,
+                    batching = servable.loaded.may_batch(),
+                    memory_bytes = servable.loaded.engine.memory_bytes(),
+                    "model ready"
+                );
+                self.publish(State::Ready, "", Some(Arc::new(servable)), &metrics);
+            }
+            Err(error) => self.failed(&error.to_string(), metrics),
+        }
+    }
+
+    fn load(
+        &self,
+        file: &Path,
+        settings: &ModelSettings,
+        metrics: &Arc<VersionMetrics>,
+    ) -> Result<Servable, EngineError> {
+        let engine = OrtEngine::load(self.library, file, &settings.session)?.with_labels(&settings.labels)?;
+        metrics.set_memory(engine.memory_bytes());
+        let measured = measure(&engine, settings.execution.max_batch_rows);
+        let mut execution = settings.execution.clone();
+        execution.batching &= measured.batchable || settings.force_batching;
+        let loaded = Loaded::new(
+            self.name.clone(),
+            self.version,
+            Box::new(engine),
+            execution,
+            Arc::clone(metrics),
+        );
+        for cost in measured.costs {
+            loaded.cost.set(cost.input_bytes, cost.nanos);
+        }
+        Ok(Servable::new(loaded, self.telemetry.model(self.name)))
+    }
+
+    fn metrics(&self, digest: Arc<str>) -> Arc<VersionMetrics> {
+        let labels = VersionLabels::champion(self.name.clone(), self.version);
+        self.telemetry.version(VersionLabels { digest, source: Arc::from("dir"), ..labels })
+    }
+
+    fn failed(&self, reason: &str, metrics: Arc<VersionMetrics>) {
+        tracing::error!(model = %self.name, version = %self.version, reason, "model not loaded");
+        self.publish(State::Unavailable, reason, None, &metrics);
+    }
+
+    fn publish(
+        &self,
+        state: State,
+        reason: &str,
+        servable: Option<Arc<Servable>>,
+        metrics: &Arc<VersionMetrics>,
+    ) {
+        metrics.set_state(state.label());
+        let entry = VersionEntry {
+            state,
+            reason: Arc::from(reason),
+            servable,
+            metrics: Arc::clone(metrics),
+        };
+        self.catalog.set(self.name, self.version, entry);
+    }
+}

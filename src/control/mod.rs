@@ -1,0 +1,5 @@
+//! What changes what is served.
+
+mod load;
+
+pub use load::{ModelSettings, load_folder};

@@ -1,0 +1,72 @@
+//! One request's share of a run: what goes in, what comes back.
+
+use std::time::Instant;
+
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+use crate::engine::RunOutputs;
+use crate::types::{InferError, Tensor};
+
+/// Indices of the outputs a request wants, in the order asked for.
+pub type Wanted = SmallVec<[usize; 4]>;
+
+/// A request that fits its model: inputs in the signature's order.
+#[derive(Debug)]
+pub struct Work {
+    pub inputs: SmallVec<[Tensor; 2]>,
+    pub wanted: Wanted,
+    /// The client has no use for an answer after this instant.
+    pub deadline: Instant,
+}
+
+impl Work {
+    /// Bytes of all inputs, the measure of cost.
+    pub fn bytes(&self) -> usize {
+        self.inputs.iter().map(|tensor| tensor.data().len()).sum()
+    }
+
+    /// Rows of the first dimension; 1 where the model has none to count.
+    pub fn rows(&self) -> usize {
+        self.inputs.first().and_then(|tensor| tensor.shape().rows()).unwrap_or(1)
+    }
+
+    /// Whether every input has as many rows, so that rows can be told apart in a batch.
+    pub(super) fn is_even(&self) -> bool {
+        let rows = self.rows();
+        self.inputs.iter().all(|tensor| tensor.shape().rows() == Some(rows))
+    }
+}
+
+/// The answer to [`Work`].
+#[derive(Debug)]
+pub struct Done {
+    /// In the order of [`Work::wanted`].
+    pub outputs: RunOutputs,
+}
+
+/// Work on its way to a run, with the way back.
+pub(super) struct Job {
+    pub(super) work: Work,
+    pub(super) queued_at: Instant,
+    reply: oneshot::Sender<Result<Done, InferError>>,
+}
+
+pub(super) type Pending = oneshot::Receiver<Result<Done, InferError>>;
+
+impl Job {
+    pub(super) fn new(work: Work) -> (Job, Pending) {
+        let (reply, pending) = oneshot::channel();
+        (Job { work, queued_at: Instant::now(), reply }, pending)
+    }
+
+    /// Whether the caller left.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    /// Hands the answer to the caller, or drops it when nobody waits.
+    pub(super) fn answer(self, result: Result<Done, InferError>) {
+        let _ = self.reply.send(result);
+    }
+}

@@ -1,0 +1,21 @@
+//! Loaded versions and where their runs take place.
+//!
+//! A cheap run happens on the network thread that read the request, together
+//! with whatever else that turn of the event loop decoded for the same model
+//! ([`turn`]). A dear run goes to the version's own threads ([`lane`]).
+//! Measured cost ([`cost`]) decides.
+
+mod batching;
+mod catalog;
+mod cost;
+mod execute;
+mod job;
+mod lane;
+mod options;
+mod servable;
+pub mod turn;
+
+pub use catalog::{Catalog, ModelEntry, Snapshot, State, VersionEntry};
+pub use job::{Done, Wanted, Work};
+pub use options::{Execution, ExecutionOptions};
+pub use servable::{Loaded, Servable};

@@ -1,0 +1,175 @@
+//! One loaded version that answers requests.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::cost::CostTable;
+use super::execute::{deadline_passed, run_alone};
+use super::job::{Done, Job, Work};
+use super::lane::Lane;
+use super::options::{Execution, ExecutionOptions};
+use super::turn;
+use crate::engine::Engine;
+use crate::telemetry::{ModelMetrics, VersionMetrics};
+use crate::types::{Code, InferError, ModelName, Reason, Signature, Version};
+
+/// How much of a turn one model's cheap runs may take, in inline budgets;
+/// what comes on top goes to the lane.
+const TURN_BUDGETS: u64 = 4;
+
+/// What runs need; shared with the lane's threads.
+pub struct Loaded {
+    pub name: ModelName,
+    pub version: Version,
+    pub engine: Box<dyn Engine>,
+    pub options: ExecutionOptions,
+    pub metrics: Arc<VersionMetrics>,
+    pub cost: CostTable,
+    /// Whether rows of different requests may share a run.
+    batches: AtomicBool,
+}
+
+impl Loaded {
+    pub fn new(
+        name: ModelName,
+        version: Version,
+        engine: Box<dyn Engine>,
+        options: ExecutionOptions,
+        metrics: Arc<VersionMetrics>,
+    ) -> Loaded {
+        let budget = u32::try_from(options.inline_budget.as_nanos()).unwrap_or(u32::MAX);
+        let batches = AtomicBool::new(options.batching && engine.signature().may_batch());
+        let cost = CostTable::new(budget);
+        Loaded { name, version, engine, options, metrics, cost, batches }
+    }
+
+    pub fn may_batch(&self) -> bool {
+        self.batches.load(Ordering::Relaxed)
+    }
+
+    /// The model answered a batch with other rows than it was given: from now
+    /// on every request runs alone.
+    pub(super) fn forbid_batching(&self) {
+        if self.batches.swap(false, Ordering::Relaxed) {
+            tracing::warn!(
+                model = %self.name, version = %self.version,
+                "the model does not keep rows apart; batching is off for it"
+            );
+        }
+    }
+}
+
+/// A version that is being served. Lives as long as a request holds it.
+pub struct Servable {
+    pub loaded: Arc<Loaded>,
+    pub model_metrics: Arc<ModelMetrics>,
+    /// The version as text, for answers.
+    pub version_text: Bytes,
+    /// Started when the first dear run comes.
+    lane: OnceLock<Option<Lane>>,
+}
+
+impl Servable {
+    pub fn new(loaded: Loaded, model_metrics: Arc<ModelMetrics>) -> Servable {
+        let version_text = Bytes::from(loaded.version.to_string());
+        Servable { loaded: Arc::new(loaded), model_metrics, version_text, lane: OnceLock::new() }
+    }
+
+    pub fn signature(&self) -> &Signature {
+        self.loaded.engine.signature()
+    }
+
+    pub fn name(&self) -> &ModelName {
+        &self.loaded.name
+    }
+
+    pub fn version(&self) -> Version {
+        self.loaded.version
+    }
+
+    pub fn metrics(&self) -> &Arc<VersionMetrics> {
+        &self.loaded.metrics
+    }
+
+    /// The version's text form, as it stands in answers.
+    pub fn version_str(&self) -> &str {
+        // Made from an integer in `new`.
+        std::str::from_utf8(&self.version_text).unwrap_or_default()
+    }
+
+    /// Runs the work where its cost says, and returns its answer.
+    pub async fn infer(&self, work: Work) -> Result<Done, InferError> {
+        match self.place(&work) {
+            Execution::Inline => run_alone(&self.loaded, &work),
+            Execution::Lane => self.infer_on_lane(work).await,
+            Execution::Turn | Execution::Auto => {
+                let (job, pending) = Job::new(work);
+                turn::enqueue(&self.loaded, job);
+                pending.await.unwrap_or_else(|_| Err(lost()))
+            }
+        }
+    }
+
+    fn place(&self, work: &Work) -> Execution {
+        let loaded = &self.loaded;
+        match loaded.options.execution {
+            Execution::Auto => {
+                let bytes = work.bytes();
+                if loaded.cost.is_dear(bytes) {
+                    return Execution::Lane;
+                }
+                if !turn::is_served() {
+                    return Execution::Inline;
+                }
+                let budget = loaded.options.inline_budget.as_nanos() as u64;
+                let turn = loaded.cost.predict(turn::waiting_bytes(loaded) + bytes);
+                if turn > budget.saturating_mul(TURN_BUDGETS) {
+                    Execution::Lane
+                } else {
+                    Execution::Turn
+                }
+            }
+            Execution::Turn if !turn::is_served() => Execution::Inline,
+            set => set,
+        }
+    }
+
+    async fn infer_on_lane(&self, work: Work) -> Result<Done, InferError> {
+        let deadline = work.deadline;
+        if deadline <= Instant::now() {
+            return Err(deadline_passed());
+        }
+        let lane = self.lane.get_or_init(|| match Lane::start(&self.loaded) {
+            Ok(lane) => Some(lane),
+            Err(error) => {
+                tracing::error!(model = %self.loaded.name, %error, "no thread for the lane");
+                None
+            }
+        });
+        let Some(lane) = lane else {
+            return Err(InferError::internal("the model's lane could not be started"));
+        };
+        let (job, pending) = Job::new(work);
+        if lane.submit(job).is_err() {
+            return Err(InferError::rejected(
+                Code::Unavailable,
+                Reason::QueueFull,
+                format!(
+                    "model '{}' has {} requests waiting, which is its limit; try again later",
+                    self.loaded.name, self.loaded.options.queue_requests
+                ),
+            ));
+        }
+        match tokio::time::timeout_at(deadline.into(), pending).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(lost())),
+            Err(_) => Err(deadline_passed()),
+        }
+    }
+}
+
+fn lost() -> InferError {
+    InferError::internal("the run that carried this request failed; the model keeps serving")
+}

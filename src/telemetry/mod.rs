@@ -1,0 +1,157 @@
+//! Metric names, handles and rendering; logs.
+//!
+//! Families that live as long as the process go through the `metrics` recorder
+//! (`process.rs`). Families whose series come and go with models live in arrays
+//! of atomics of ours, because the recorder cannot remove a series and renders
+//! slowly. [`Telemetry::render`] writes both as one page.
+
+mod batches;
+mod exposition;
+mod histogram;
+mod labels;
+pub mod logs;
+mod model;
+mod process;
+mod render;
+mod shard;
+mod statistics;
+mod triton;
+mod version;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::types::ModelName;
+
+pub use labels::{Protocol, RefusedConnection};
+pub use model::{InflightGuard, ModelMetrics};
+pub use process::ConnectionMetrics;
+pub use statistics::{BatchStatistics, DurationStatistics, Statistics};
+pub use version::{RunTimings, VersionLabels, VersionMetrics};
+
+use process::ProcessMetrics;
+use version::SeriesKey;
+
+/// The model label of requests for models that do not exist, and the version
+/// and variant labels of requests that ended before a version was chosen.
+/// No model can have this name: names begin with a letter or digit.
+const UNKNOWN: &str = "_unknown";
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TelemetryOptions {
+    /// Also render the `nv_inference_*` families, under Triton's names.
+    pub nv_aliases: bool,
+    /// Copies of the hot counters, at best one per thread that counts; rounded
+    /// up to a power of two, at most 64. 0 means one per core.
+    pub shards: usize,
+}
+
+/// All metrics of one gateway. Nothing global: each instance has its own
+/// recorder, so several can live in one process.
+pub struct Telemetry {
+    nv_aliases: bool,
+    shards: usize,
+    process: ProcessMetrics,
+    unknown: Arc<ModelMetrics>,
+    /// Weak, so that a model's series go with the last holder of its handle.
+    models: Mutex<BTreeMap<ModelName, Weak<ModelMetrics>>>,
+    versions: Mutex<BTreeMap<SeriesKey, Vec<Weak<VersionMetrics>>>>,
+}
+
+impl Telemetry {
+    pub fn new(options: TelemetryOptions) -> Telemetry {
+        let shards = shard::count(options.shards);
+        Telemetry {
+            nv_aliases: options.nv_aliases,
+            shards,
+            process: ProcessMetrics::new(),
+            unknown: Arc::new(ModelMetrics::new(Arc::from(UNKNOWN), shards)),
+            models: Mutex::default(),
+            versions: Mutex::default(),
+        }
+    }
+
+    /// The handle of a model that exists; the same one for the same name while
+    /// anybody holds it. Its series go when the last holder drops it. Names
+    /// that clients sent belong to [`Telemetry::unknown_model`] until a model
+    /// of that name was found.
+    pub fn model(&self, name: &ModelName) -> Arc<ModelMetrics> {
+        let mut models = locked(&self.models);
+        if let Some(model) = models.get(name).and_then(Weak::upgrade) {
+            return model;
+        }
+        models.retain(|_, model| model.strong_count() > 0);
+        let model = Arc::new(ModelMetrics::new(name.shared(), self.shards));
+        models.insert(name.clone(), Arc::downgrade(&model));
+        model
+    }
+
+    /// Counts requests for models that do not exist, under one label.
+    pub fn unknown_model(&self) -> &Arc<ModelMetrics> {
+        &self.unknown
+    }
+
+    /// The handle of a loaded version. Its series go when the last holder drops
+    /// it. A version that is loaded anew while an older handle lives (its files
+    /// were replaced) goes on counting where that one stands; state, memory and
+    /// digest are those of the newest handle.
+    pub fn version(&self, labels: VersionLabels) -> Arc<VersionMetrics> {
+        let mut versions = locked(&self.versions);
+        versions.retain(|_, handles| {
+            handles.retain(|handle| handle.strong_count() > 0);
+            !handles.is_empty()
+        });
+        let handles = versions.entry(labels.key()).or_default();
+        let version = match handles.iter().find_map(Weak::upgrade) {
+            Some(older) => older.renewed(labels),
+            None => VersionMetrics::new(labels, self.shards),
+        };
+        let version = Arc::new(version);
+        handles.push(Arc::downgrade(&version));
+        version
+    }
+
+    pub fn connections(&self) -> &ConnectionMetrics {
+        &self.process.connections
+    }
+
+    /// Every family once, as Prometheus text exposition format 0.0.4.
+    pub fn render(&self) -> String {
+        let mut page = exposition::Page::new();
+        self.process.render(&mut page);
+        let models = self.live_models();
+        render::models(&mut page, &models);
+        let versions = self.live_versions();
+        render::versions(&mut page, &models, &versions);
+        if self.nv_aliases {
+            triton::render(&mut page, &versions);
+        }
+        page.finish()
+    }
+
+    fn live_models(&self) -> Vec<Arc<ModelMetrics>> {
+        let models = locked(&self.models);
+        models
+            .values()
+            .filter_map(Weak::upgrade)
+            .chain(std::iter::once(Arc::clone(&self.unknown)))
+            .collect()
+    }
+
+    /// The newest live handle of each series key, in the order of the keys.
+    fn live_versions(&self) -> Vec<Arc<VersionMetrics>> {
+        let versions = locked(&self.versions);
+        versions
+            .values()
+            .filter_map(|handles| handles.iter().rev().find_map(Weak::upgrade))
+            .collect()
+    }
+}
+
+/// A panic while one of these maps is locked leaves it whole, so poison is ignored.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
