@@ -12,6 +12,7 @@ use support::onnx_builder::{
     Graph, constant, element, external, graph, map, node, optional, sequence, tensor,
     tensor_of_any_rank,
 };
+use support::zoo::halving;
 use tempfile::TempDir;
 
 fn library() -> Library {
@@ -134,25 +135,6 @@ fn zip_map(ints: bool) -> Graph {
         .output("probabilities", sequence(map(key, tensor(F32, &[]))))
         .node(node("ArgMax", &["x"], &["label"]).int("axis", 1).int("keepdims", 0))
         .node(classes)
-}
-
-/// Runs for as long as anyone lets it.
-fn endless() -> Graph {
-    let body = graph()
-        .input("i", tensor(I64, &[]))
-        .input("go", tensor(element(DType::Bool), &[]))
-        .input("before", tensor(F32, &["1"]))
-        .output("still", tensor(element(DType::Bool), &[]))
-        .output("after", tensor(F32, &["1"]))
-        .constant(constant("half", DType::Fp32, &[1], floats(&[0.5])))
-        .node(node("Identity", &["go"], &["still"]))
-        .node(node("Mul", &["before", "half"], &["after"]));
-    graph()
-        .input("trips", tensor(I64, &[]))
-        .input("x", tensor(F32, &["1"]))
-        .output("y", tensor(F32, &["1"]))
-        .constant(constant("true", DType::Bool, &[], vec![1]))
-        .node(node("Loop", &["trips", "true", "x"], &["y"]).graph("body", body))
 }
 
 #[test]
@@ -342,6 +324,19 @@ fn what_the_protocol_cannot_carry_is_refused_at_load() {
 }
 
 #[test]
+fn an_inferred_size_below_zero_is_no_size() {
+    let model = graph()
+        .input("x", tensor(F32, &["3"]))
+        .output("y", tensor_of_any_rank(F32))
+        .constant(constant("pads", DType::Int64, &[2], longs(&[-5, -5])))
+        .node(node("Pad", &["x", "pads"], &["y"]));
+    let model = load(model);
+    assert_eq!(model.signature().outputs[0].wire_dims(), [-1]);
+    let data = floats(&[1.0; 3]);
+    assert!(matches!(run(&model, &[input(DType::Fp32, &[3], &data)]), Err(EngineError::Run(_))));
+}
+
+#[test]
 fn an_optional_input_counts_as_its_content() {
     let model = graph()
         .input("x", optional(tensor(F32, &["2"])))
@@ -367,7 +362,7 @@ fn a_broken_file_is_a_load_error() {
 #[test]
 fn a_run_is_stopped_at_its_deadline_and_the_thread_goes_on() {
     let started = Instant::now();
-    let model = load(endless());
+    let model = load(halving());
     assert!(started.elapsed() < Duration::from_secs(15), "trying the model must end");
     let (x, forever, once) = (floats(&[8.0]), longs(&[1 << 62]), longs(&[1]));
     let inputs = |trips| [input(DType::Int64, &[], trips), input(DType::Fp32, &[1], &x)];
@@ -389,7 +384,7 @@ fn a_run_is_stopped_at_its_deadline_and_the_thread_goes_on() {
 
 #[test]
 fn stopping_one_thread_leaves_the_others_alone() {
-    let model = load(endless());
+    let model = load(halving());
     let x = floats(&[8.0]);
     std::thread::scope(|scope| {
         for _ in 0..2 {

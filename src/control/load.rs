@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::engine::{Engine, EngineError, Library, OrtEngine, SessionOptions, measure};
+use crate::engine::{Cost, Engine, EngineError, Library, OrtEngine, SessionOptions, measure};
 use crate::registry::{self, FolderError, Found};
 use crate::serving::{
     Catalog, ExecutionOptions, Loaded, Servable, State, VersionEntry,
@@ -62,6 +62,16 @@ pub fn load_folder(
     Ok(())
 }
 
+/// Whether rows are cheaper together than alone. Some models, such as
+/// convolutions that fill the caches with one row, are not.
+fn batching_pays(costs: &[Cost]) -> bool {
+    let per_row = |cost: &Cost| cost.nanos as f64 / cost.rows.max(1) as f64;
+    match costs {
+        [one, .., many] => per_row(many) < per_row(one),
+        _ => true,
+    }
+}
+
 struct Loading<'a> {
     library: &'a Library,
     catalog: &'a Catalog,
@@ -103,7 +113,8 @@ impl Loading<'_> {
         metrics.set_memory(engine.memory_bytes());
         let measured = measure(&engine, settings.execution.max_batch_rows);
         let mut execution = settings.execution.clone();
-        execution.batching &= measured.batchable || settings.force_batching;
+        let worthwhile = measured.batchable && batching_pays(&measured.costs);
+        execution.batching &= worthwhile || settings.force_batching;
         let loaded = Loaded::new(
             self.name.clone(),
             self.version,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::EngineError;
-use super::generated;
+use super::generated::{self, Variant};
 use super::outputs::{KnownShape, Output, OutputPlan, labels};
 use super::session::OrtEngine;
 use super::signature::Form;
@@ -22,20 +22,19 @@ const SEED: u64 = 1;
 /// that were not declared, and which outputs' shapes are known before a run.
 pub(super) fn learn(engine: &mut OrtEngine) {
     let deadline = Instant::now() + LIMIT;
-    let sizes = generated::sizes(&engine.signature);
+    let variants = generated::variants(&engine.signature);
     // Some models take single rows only.
-    let tries =
-        [ROWS[0], 1].into_iter().flat_map(|rows| sizes.iter().map(move |size| (rows, *size)));
-    let ran = tries.into_iter().find_map(|(rows, size)| {
-        let outputs = run(engine, rows, size, deadline).ok()?;
-        Some((rows, size, outputs))
+    let tries = [ROWS[0], 1].into_iter().flat_map(|rows| variants.iter().map(move |v| (rows, *v)));
+    let ran = tries.into_iter().find_map(|(rows, variant)| {
+        let outputs = run(engine, rows, variant, deadline).ok()?;
+        Some((rows, variant, outputs))
     });
-    let Some((rows, size, first)) = ran else {
+    let Some((rows, variant, first)) = ran else {
         tracing::debug!("the model does not run on made-up inputs");
         return;
     };
     let second = match rows == ROWS[0] {
-        true => run(engine, ROWS[1], size, deadline).unwrap_or_default(),
+        true => run(engine, ROWS[1], variant, deadline).unwrap_or_default(),
         false => Vec::new(),
     };
     let seconds = second.iter().map(Some).chain(std::iter::repeat(None));
@@ -43,16 +42,21 @@ pub(super) fn learn(engine: &mut OrtEngine) {
     for ((plan, spec), (first, second)) in plans.zip(first.iter().zip(seconds)) {
         learn_output(plan, spec, first, second);
     }
-    check_own_buffers(engine, size, &second, deadline);
+    check_own_buffers(engine, variant, &second, deadline);
 }
 
 /// Keeps own buffers only for outputs that ONNX Runtime really writes to them: it
 /// leaves one alone whose output is an input or a constant itself.
-fn check_own_buffers(engine: &mut OrtEngine, size: usize, expected: &[Output], deadline: Instant) {
+fn check_own_buffers(
+    engine: &mut OrtEngine,
+    variant: Variant,
+    expected: &[Output],
+    deadline: Instant,
+) {
     const UNWRITTEN: u8 = 0xa5;
     let wanted: Vec<usize> = (0..engine.outputs.len()).collect();
     let written = || {
-        let inputs = generated::inputs(&engine.signature, ROWS[1], size, SEED)?;
+        let inputs = generated::inputs(&engine.signature, ROWS[1], variant, SEED)?;
         let inputs = generated::as_inputs(&inputs);
         let mut buffers = engine.own_buffers(&inputs, &wanted, UNWRITTEN);
         let owns: Vec<bool> = buffers.iter().map(Option::is_some).collect();
@@ -75,11 +79,11 @@ fn check_own_buffers(engine: &mut OrtEngine, size: usize, expected: &[Output], d
 fn run(
     engine: &OrtEngine,
     rows: usize,
-    size: usize,
+    variant: Variant,
     deadline: Instant,
 ) -> Result<Vec<Output>, EngineError> {
     let too_large = || EngineError::Run("its inputs are too large to make up".to_owned());
-    let inputs = generated::inputs(&engine.signature, rows, size, SEED).ok_or_else(too_large)?;
+    let inputs = generated::inputs(&engine.signature, rows, variant, SEED).ok_or_else(too_large)?;
     let wanted: Vec<usize> = (0..engine.outputs.len()).collect();
     let mut buffers = wanted.iter().map(|_| None).collect();
     let inputs = generated::as_inputs(&inputs);

@@ -1,4 +1,9 @@
 //! What can compute. The only folder that names `ort`.
+//!
+//! [`Library`] finds and starts ONNX Runtime, [`OrtEngine`] is a loaded model, and
+//! [`measure`] tries one. `ffi` holds every unsafe line; the rest says what it means:
+//! `signature` and `learn` what the model takes and gives, `staging`, `strings` and
+//! `outputs` how tensors get in and out, `stop` how a run ends at its deadline.
 
 #[cfg(feature = "testing")]
 mod fake;
@@ -9,6 +14,7 @@ mod library;
 mod measure;
 mod memory;
 mod outputs;
+mod rows;
 mod session;
 mod signature;
 mod staging;
@@ -55,7 +61,7 @@ pub enum EngineError {
 }
 
 /// Tensors of a run, in the order they were asked for.
-pub type RunOutputs = SmallVec<[Tensor; 4]>;
+pub type RunOutputs = SmallVec<[Tensor; 2]>;
 
 /// A loaded model that can run on any thread, on several at once.
 pub trait Engine: Send + Sync {

@@ -58,21 +58,8 @@ pub(super) fn run_together(model: &Loaded, jobs: Vec<Job>) {
 
 fn run_jobs(model: &Loaded, jobs: Vec<Job>) {
     let started = Instant::now();
-    let mut live: SmallVec<[Job; 64]> = SmallVec::new();
-    for job in jobs {
-        if job.is_abandoned() {
-            continue;
-        }
-        let wait = started.saturating_duration_since(job.queued_at);
-        model.metrics.queued(wait);
-        if job.work.deadline <= started {
-            job.answer(Err(deadline_passed()));
-        } else if model.options.queue_timeout.is_some_and(|limit| wait > limit) {
-            job.answer(Err(waited_too_long()));
-        } else {
-            live.push(job);
-        }
-    }
+    let live: Vec<Job> =
+        jobs.into_iter().filter_map(|job| still_wanted(model, job, started)).collect();
     if live.len() > 1 {
         match run_batch(model, &live, started) {
             Ok(answers) => {
@@ -97,6 +84,23 @@ fn run_jobs(model: &Loaded, jobs: Vec<Job>) {
     }
 }
 
+/// Passes on a job that somebody waits for and that still has time; answers the others.
+fn still_wanted(model: &Loaded, job: Job, now: Instant) -> Option<Job> {
+    if job.is_abandoned() {
+        return None;
+    }
+    let wait = now.saturating_duration_since(job.queued_at);
+    model.metrics.queued(wait);
+    if job.work.deadline <= now {
+        job.answer(Err(deadline_passed()));
+    } else if model.options.queue_timeout.is_some_and(|limit| wait > limit) {
+        job.answer(Err(waited_too_long()));
+    } else {
+        return Some(job);
+    }
+    None
+}
+
 enum BatchError {
     Engine(#[expect(dead_code, reason = "each member's own run reports its error")] EngineError),
     NotRows,
@@ -112,7 +116,7 @@ fn run_batch(
     model: &Loaded,
     jobs: &[Job],
     started: Instant,
-) -> Result<SmallVec<[RunOutputs; 64]>, BatchError> {
+) -> Result<Vec<RunOutputs>, BatchError> {
     SCRATCH.with_borrow_mut(|scratch| {
         let rows = jobs.iter().map(|job| job.work.rows());
         let total: usize = rows.clone().sum();
@@ -167,8 +171,8 @@ fn give_back(
     rows: impl Iterator<Item = usize> + Clone,
     wanted: &Wanted,
     outputs: &RunOutputs,
-) -> Result<SmallVec<[RunOutputs; 64]>, NotRows> {
-    let mut parts: SmallVec<[RunOutputs; 64]> = SmallVec::new();
+) -> Result<Vec<RunOutputs>, NotRows> {
+    let mut parts: Vec<RunOutputs> = Vec::new();
     parts.resize_with(jobs.len(), RunOutputs::new);
     for output in outputs {
         let mut owners = parts.iter_mut();

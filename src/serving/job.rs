@@ -9,7 +9,7 @@ use crate::engine::RunOutputs;
 use crate::types::{InferError, Tensor};
 
 /// Indices of the outputs a request wants, in the order asked for.
-pub type Wanted = SmallVec<[usize; 4]>;
+pub type Wanted = SmallVec<[usize; 2]>;
 
 /// A request that fits its model: inputs in the signature's order.
 #[derive(Debug)]

@@ -16,11 +16,11 @@ pub struct InferRequest<'a> {
     pub id: Cow<'a, str>,
     pub payload: Payload<'a>,
     /// The outputs asked for; empty means all.
-    pub outputs: SmallVec<[RequestedOutput<'a>; 4]>,
+    pub outputs: SmallVec<[RequestedOutput<'a>; 2]>,
     /// `parameters.binary_data_output`: outputs that are not listed come as binary.
     pub binary_output: bool,
     /// Request parameters in the order given, without those that have fields here.
-    pub parameters: SmallVec<[(Cow<'a, str>, Parameter<'a>); 2]>,
+    pub parameters: SmallVec<[(Cow<'a, str>, Parameter<'a>); 1]>,
 }
 
 #[derive(Debug)]
@@ -76,4 +76,4 @@ pub struct OutputTensor {
 }
 
 /// The tensors of an answer, in the order asked for, else the model's.
-pub type Outputs = SmallVec<[OutputTensor; 4]>;
+pub type Outputs = SmallVec<[OutputTensor; 2]>;

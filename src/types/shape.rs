@@ -23,13 +23,13 @@ pub enum ShapeError {
 /// have them; never negative.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Shape {
-    dims: SmallVec<[i64; 6]>,
+    dims: SmallVec<[i64; 4]>,
     elements: usize,
 }
 
 impl Shape {
     pub fn new(dims: impl IntoIterator<Item = i64>) -> Result<Shape, ShapeError> {
-        let dims: SmallVec<[i64; 6]> = dims.into_iter().take(MAX_RANK + 1).collect();
+        let dims: SmallVec<[i64; 4]> = dims.into_iter().take(MAX_RANK + 1).collect();
         if dims.len() > MAX_RANK {
             return Err(ShapeError::Rank(dims.len()));
         }

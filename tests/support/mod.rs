@@ -1,5 +1,5 @@
 //! What the test programs share.
-#![allow(dead_code, unused_imports, reason = "each test program uses its part")]
+#![allow(dead_code, reason = "each test program uses its part")]
 
 pub mod gateway;
 pub mod grpc;

@@ -71,7 +71,7 @@ pub fn lookup() -> Graph {
         .node(node("Gather", &["table", "x"], &["y"]))
 }
 
-/// Halves `x` as often as `trips` says; takes time in proportion.
+/// Halves `x` as often as `trips` says, for as long as anyone lets it.
 pub fn halving() -> Graph {
     let body = graph()
         .input("i", tensor(I64, &[]))

@@ -146,6 +146,7 @@ fn grpc_metadata(message: Bytes) -> Answer {
             name: name.into(),
             datatype: datatype.into(),
             shape: shape.into(),
+            ..Default::default()
         }
     };
     let answer =

@@ -20,8 +20,6 @@ pub use super::json_write::{Encoded, encode_infer};
 /// Header that says where the JSON ends and the binary data begins.
 pub const HEADER_LENGTH: &str = "Inference-Header-Content-Length";
 
-type Parameters<'a> = SmallVec<[(Cow<'a, str>, Parameter<'a>); 2]>;
-
 /// Decodes the body of an inference request. `header_length` is the value of
 /// [`HEADER_LENGTH`]: without it the whole body is JSON, with 0 the whole body
 /// is the raw data of one input, else binary data follows that much JSON.
@@ -51,7 +49,9 @@ pub fn decode_infer<'a>(
         ));
     }
     let binary = header_length.map(|_| body.slice(json_length..));
-    Decoder { reader: Reader::new(text), binary, limits: *limits }.request()
+    let mut request = InferRequest::default();
+    Decoder { reader: Reader::new(text), binary, limits: *limits }.request(&mut request)?;
+    Ok(request)
 }
 
 struct Decoder<'a> {
@@ -69,40 +69,47 @@ enum Data {
 }
 
 impl<'a> Decoder<'a> {
-    fn request(mut self) -> Result<InferRequest<'a>, InferError> {
-        let mut request = InferRequest::default();
-        let (mut id, mut inputs, mut outputs, mut parameters) = (None, None, None, None);
+    /// Fills `request` in place, since moving one costs more than reading most of its keys.
+    fn request(mut self, request: &mut InferRequest<'a>) -> Result<(), InferError> {
+        let mut inputs = SmallVec::new();
+        let [mut seen_id, mut seen_inputs, mut seen_outputs, mut seen_parameters] = [false; 4];
         let mut key = self.reader.first_key(Place::Body)?;
         while let Some(name) = key {
             match &*name {
-                "inputs" => once(&mut inputs, self.inputs()?, Place::Field("inputs"))?,
-                "outputs" => once(&mut outputs, self.outputs()?, Place::Field("outputs"))?,
-                "id" => once(&mut id, self.id()?, Place::Field("id"))?,
+                "inputs" => {
+                    first(&mut seen_inputs, Place::Field("inputs"))?;
+                    self.inputs(&mut inputs)?;
+                }
+                "outputs" => {
+                    first(&mut seen_outputs, Place::Field("outputs"))?;
+                    self.outputs(&mut request.outputs)?;
+                }
+                "id" => {
+                    first(&mut seen_id, Place::Field("id"))?;
+                    request.id = self.id()?;
+                }
                 "parameters" => {
-                    let place = Place::Field("parameters");
-                    once(&mut parameters, self.parameters(place)?, place)?;
+                    first(&mut seen_parameters, Place::Field("parameters"))?;
+                    self.parameters(Place::Field("parameters"), |name, value| {
+                        rules::take_request_parameter(request, name, value)
+                    })?;
                 }
                 _ => self.reader.skip()?,
             }
             key = self.reader.next_key()?;
         }
         self.reader.finish()?;
-        request.id = id.unwrap_or_default();
-        request.outputs = outputs.unwrap_or_default();
-        let Some(inputs) = inputs else {
+        if !seen_inputs {
             return Err(InferError::invalid("the body has no inputs"));
-        };
+        }
         rules::check_unique(&inputs, &request.outputs)?;
         request.payload = Payload::Inputs(inputs);
-        for (name, value) in parameters.unwrap_or_default() {
-            rules::take_request_parameter(&mut request, name, value)?;
-        }
         match self.binary {
             Some(left) if !left.is_empty() => Err(InferError::invalid(format!(
                 "unexpected additional input data: {} bytes follow the data of the last input",
                 left.len()
             ))),
-            _ => Ok(request),
+            _ => Ok(()),
         }
     }
 
@@ -115,15 +122,14 @@ impl<'a> Decoder<'a> {
         Ok(id)
     }
 
-    fn inputs(&mut self) -> Result<SmallVec<[InputTensor<'a>; 2]>, InferError> {
-        let mut inputs = SmallVec::new();
+    fn inputs(&mut self, inputs: &mut SmallVec<[InputTensor<'a>; 2]>) -> Result<(), InferError> {
         let mut more = self.reader.first_item(Place::Field("inputs"))?;
         while more {
             rules::check_count("inputs", inputs.len() + 1, self.limits.max_inputs)?;
             inputs.push(self.input(inputs.len())?);
             more = self.reader.next_item()?;
         }
-        Ok(inputs)
+        Ok(())
     }
 
     fn input(&mut self, index: usize) -> Result<InputTensor<'a>, InferError> {
@@ -239,18 +245,16 @@ impl<'a> Decoder<'a> {
     /// Reads the parameters of an input, of which one matters here.
     fn binary_data_size(&mut self, item: Place, place: Place) -> Result<Option<usize>, InferError> {
         let mut size = None;
-        for (name, value) in self.parameters(place)? {
-            if name == "binary_data_size" {
-                let bytes = rules::unsigned(&value).and_then(|bytes| usize::try_from(bytes).ok());
-                size = Some(bytes.ok_or_else(|| {
-                    InferError::invalid(format!(
-                        "{place}: binary_data_size must be a count of bytes"
-                    ))
-                })?);
-            } else {
-                rules::check_input_parameter(item, &name)?;
+        self.parameters(place, |name, value| {
+            if name != "binary_data_size" {
+                return rules::check_input_parameter(item, &name);
             }
-        }
+            let bytes = rules::unsigned(&value).and_then(|bytes| usize::try_from(bytes).ok());
+            let bytes = bytes.ok_or_else(|| {
+                InferError::invalid(format!("{place}: binary_data_size must be a count of bytes"))
+            })?;
+            once(&mut size, bytes, place)
+        })?;
         Ok(size)
     }
 
@@ -268,10 +272,12 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn outputs(&mut self) -> Result<SmallVec<[RequestedOutput<'a>; 4]>, InferError> {
-        let mut outputs = SmallVec::new();
+    fn outputs(
+        &mut self,
+        outputs: &mut SmallVec<[RequestedOutput<'a>; 2]>,
+    ) -> Result<(), InferError> {
         if self.reader.null()? {
-            return Ok(outputs);
+            return Ok(());
         }
         let mut more = self.reader.first_item(Place::Field("outputs"))?;
         while more {
@@ -279,50 +285,51 @@ impl<'a> Decoder<'a> {
             outputs.push(self.output(outputs.len())?);
             more = self.reader.next_item()?;
         }
-        Ok(outputs)
+        Ok(())
     }
 
     fn output(&mut self, index: usize) -> Result<RequestedOutput<'a>, InferError> {
         let at = |field| Place::ItemField("outputs", index, field);
         let item = Place::Item("outputs", index);
         let mut output = RequestedOutput::default();
-        let (mut name, mut parameters) = (None, None);
+        let (mut name, mut seen_parameters) = (None, false);
         let mut key = self.reader.first_key(item)?;
         while let Some(field) = key {
             match &*field {
                 "name" => once(&mut name, self.reader.string(at("name"))?, at("name"))?,
                 "parameters" => {
-                    let place = at("parameters");
-                    once(&mut parameters, self.parameters(place)?, place)?;
+                    first(&mut seen_parameters, at("parameters"))?;
+                    self.parameters(at("parameters"), |name, value| {
+                        rules::take_output_parameter(&mut output, item, &name, &value)
+                    })?;
                 }
                 _ => self.reader.skip()?,
             }
             key = self.reader.next_key()?;
         }
         output.name = required(name, item, "name")?;
-        for (name, value) in parameters.unwrap_or_default() {
-            rules::take_output_parameter(&mut output, item, &name, &value)?;
-        }
         Ok(output)
     }
 
-    fn parameters(&mut self, place: Place) -> Result<Parameters<'a>, InferError> {
-        let mut parameters = Parameters::new();
+    /// Reads an object of parameters and hands each to `take`.
+    fn parameters(
+        &mut self,
+        place: Place,
+        mut take: impl FnMut(Cow<'a, str>, Parameter<'a>) -> Result<(), InferError>,
+    ) -> Result<(), InferError> {
         if self.reader.null()? {
-            return Ok(parameters);
+            return Ok(());
         }
+        let mut count = 0;
         let mut key = self.reader.first_key(place)?;
         while let Some(name) = key {
-            rules::check_count("parameters", parameters.len() + 1, self.limits.max_parameters)?;
+            count += 1;
+            rules::check_count("parameters", count, self.limits.max_parameters)?;
             let value = self.parameter(place)?;
-            if parameters.iter().any(|(earlier, _)| *earlier == name) {
-                let name = rules::quoted(&name);
-                return Err(InferError::invalid(format!("{place}: {name} is given twice")));
-            }
-            parameters.push((name, value));
+            take(name, value)?;
             key = self.reader.next_key()?;
         }
-        Ok(parameters)
+        Ok(())
     }
 
     fn parameter(&mut self, place: Place) -> Result<Parameter<'a>, InferError> {
@@ -355,6 +362,13 @@ fn number_parameter(number: &str) -> Option<Parameter<'static>> {
     let double: f64 = number.parse().ok()?;
     let overflowed = double.is_infinite() && !digits.starts_with('I');
     (!overflowed).then_some(Parameter::Double(double))
+}
+
+/// Marks a key as seen and refuses it the second time.
+fn first(seen: &mut bool, place: Place) -> Result<(), InferError> {
+    once(&mut seen.then_some(()), (), place)?;
+    *seen = true;
+    Ok(())
 }
 
 /// Fills `slot` and refuses a second value, since readers of JSON differ on

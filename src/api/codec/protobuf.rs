@@ -30,25 +30,21 @@ pub fn decode_infer<'a>(
     rules::check_count("outputs", outputs.len(), limits.max_outputs)?;
     let raw = mem::take(raw_input_contents);
     check_raw_count(&raw, inputs)?;
+    // Filled in place: moving a request costs more than most of its checks.
+    let mut request = InferRequest { id: Cow::Borrowed(id), ..InferRequest::default() };
+    let mut decoded = SmallVec::new();
     let mut raw = raw.into_iter();
-    let inputs = inputs
-        .iter_mut()
-        .map(|input| decode_input(input, raw.next(), limits))
-        .collect::<Result<SmallVec<_>, _>>()?;
-    let outputs = outputs
-        .iter()
-        .map(|output| decode_output(output, limits))
-        .collect::<Result<SmallVec<_>, _>>()?;
-    rules::check_unique(&inputs, &outputs)?;
-    let mut request = InferRequest {
-        id: Cow::Borrowed(id),
-        payload: Payload::Inputs(inputs),
-        outputs,
-        ..InferRequest::default()
-    };
-    for (name, value) in decode_parameters("parameters", parameters, limits)? {
-        rules::take_request_parameter(&mut request, Cow::Borrowed(name), value)?;
+    for input in inputs {
+        decoded.push(decode_input(input, raw.next(), limits)?);
     }
+    for output in outputs {
+        request.outputs.push(decode_output(output, limits)?);
+    }
+    rules::check_unique(&decoded, &request.outputs)?;
+    request.payload = Payload::Inputs(decoded);
+    take_parameters("request", parameters, limits, |name, value| {
+        rules::take_request_parameter(&mut request, Cow::Borrowed(name), value)
+    })?;
     Ok(request)
 }
 
@@ -91,9 +87,9 @@ fn decode_input<'a>(
     let InferInputTensor { name, datatype, shape, parameters, contents } = input;
     let place = Named("input", name);
     // KServe's client also sends binary_data_size here, where it means nothing.
-    for (parameter, _) in decode_parameters(place, parameters, limits)? {
-        rules::check_input_parameter(place, parameter)?;
-    }
+    take_parameters(place, parameters, limits, |name, _| {
+        rules::check_input_parameter(place, name)
+    })?;
     let dtype = rules::dtype(place, datatype)?;
     let shape = rules::shape(place, shape.iter().copied(), limits)?;
     let data = match (raw, contents.take()) {
@@ -118,30 +114,28 @@ fn decode_output<'a>(
     let mut decoded =
         RequestedOutput { name: Cow::Borrowed(&output.name), ..RequestedOutput::default() };
     let place = Named("output", &output.name);
-    for (name, value) in decode_parameters(place, &output.parameters, limits)? {
-        rules::take_output_parameter(&mut decoded, place, name, &value)?;
-    }
+    take_parameters(place, &output.parameters, limits, |name, value| {
+        rules::take_output_parameter(&mut decoded, place, name, &value)
+    })?;
     Ok(decoded)
 }
 
-type Parameters<'a> = SmallVec<[(&'a str, Parameter<'a>); 2]>;
-
-fn decode_parameters<'a>(
+/// Hands each parameter to `take`.
+fn take_parameters<'a>(
     place: impl Display,
     parameters: &'a BTreeMap<String, InferParameter>,
     limits: &DecodeLimits,
-) -> Result<Parameters<'a>, InferError> {
+    mut take: impl FnMut(&'a str, Parameter<'a>) -> Result<(), InferError>,
+) -> Result<(), InferError> {
     rules::check_count("parameters", parameters.len(), limits.max_parameters)?;
-    parameters
-        .iter()
-        .map(|(name, value)| match decode_parameter(value) {
-            Some(value) => Ok((name.as_str(), value)),
-            None => Err(InferError::invalid(format!(
-                "{place}: parameter {} has no value",
-                rules::quoted(name)
-            ))),
-        })
-        .collect()
+    for (name, value) in parameters {
+        let Some(value) = decode_parameter(value) else {
+            let name = rules::quoted(name);
+            return Err(InferError::invalid(format!("{place}: parameter {name} has no value")));
+        };
+        take(name, value)?;
+    }
+    Ok(())
 }
 
 fn decode_parameter(parameter: &InferParameter) -> Option<Parameter<'_>> {

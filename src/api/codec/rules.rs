@@ -84,6 +84,10 @@ pub(super) fn take_request_parameter<'a>(
                 quoted(reserved)
             )));
         }
+        (again, _) if request.parameters.iter().any(|(earlier, _)| earlier == again) => {
+            let again = quoted(again);
+            return Err(InferError::invalid(format!("parameter {again} is given twice")));
+        }
         (_, value) => request.parameters.push((name, value)),
     }
     Ok(())

@@ -37,7 +37,10 @@ pub fn library_version(path: &Path) -> Result<String, String> {
     disable_telemetry()?;
     // SAFETY: loading runs code of a file the operator named or placed where libraries
     // are looked for, which is as trusted as this program.
-    let library = unsafe { Library::new(path) }.map_err(|error| error.to_string())?;
+    let library = unsafe { Library::new(path) }.map_err(|error| {
+        // What the system's loader says is the cause of what the package says.
+        std::error::Error::source(&error).unwrap_or(&error).to_string()
+    })?;
     // SAFETY: a library that exports this name exports ONNX Runtime's entry point, whose
     // type has been the same since its first release.
     let version = unsafe {

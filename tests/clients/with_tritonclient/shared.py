@@ -26,7 +26,7 @@ def assert_metadata(metadata: dict, model: str) -> None:
 
 def class_strings(scores: np.ndarray, count: int, got: np.ndarray) -> list[list]:
     """What the classification extension answers: "value:index:label", best first."""
-    labels = yaml.safe_load((folder("digits") / "model.yaml").read_text())["outputs"]["probabilities"]["labels"]
+    labels = yaml.safe_load((folder("digits") / "model.yaml").read_text())["labels"]["probabilities"]
     as_bytes = isinstance(got.ravel()[0], bytes)
     rows = []
     for row in scores:

@@ -1,0 +1,111 @@
+//! `floor`: measures a built gateway against empty servers, and against itself
+//! with parts switched off, as ratios inside one run.
+//!
+//! Servers run on one set of cores and clients on another. What is compared is
+//! measured in interleaved pairs, so that a machine that drifts drifts for both,
+//! and the median of the pairs' ratios is held against the bar.
+
+mod batching;
+mod bench;
+mod client;
+mod isolation;
+mod models;
+mod probe;
+mod requests;
+mod server;
+mod throughput;
+mod verdict;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::bench::Bench;
+use crate::verdict::Verdict;
+
+pub type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+/// Measures a built gateway against empty servers and against itself.
+///
+/// Programs are looked for beside this one. Exit codes: 0 every bar is met, 1 a
+/// bar is missed or a measurement failed, 2 usage.
+#[derive(Parser, Debug)]
+#[command(version, max_term_width = 100)]
+struct Args {
+    #[command(subcommand)]
+    scenario: Scenario,
+    /// Cores of the servers, as taskset takes them.
+    #[arg(long, global = true, default_value = "0")]
+    server_cores: String,
+    /// Core of the clients.
+    #[arg(long, global = true, default_value_t = 1)]
+    client_core: usize,
+    /// Interleaved pairs; odd, so that the median is one of them.
+    #[arg(long, global = true, default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=101))]
+    pairs: u32,
+    /// Seconds of each measurement.
+    #[arg(long, global = true, default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// ONNX Runtime library for the gateway; it looks for one itself otherwise.
+    #[arg(long, global = true, value_name = "PATH")]
+    onnxruntime: Option<PathBuf>,
+    /// Further argument of `modelgate serve`; repeat.
+    #[arg(long, global = true, value_name = "ARG", allow_hyphen_values = true)]
+    serve_arg: Vec<String>,
+    /// Folder for generated models.
+    #[arg(long, global = true, default_value = ".cache/bench-models", value_name = "DIR")]
+    bench_models: PathBuf,
+    /// Folder for reports, logs and request bodies.
+    #[arg(long, global = true, default_value = "target", value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Scenario {
+    /// Throughput, CPU and latency beside empty servers, in all three wire forms.
+    Throughput(throughput::Options),
+    /// A dear model under 64 callers beside a cheap one and a health check.
+    Isolation,
+    /// Batched beside unbatched serving of the same model.
+    Batching,
+}
+
+impl Scenario {
+    fn report_name(&self) -> &'static str {
+        match self {
+            Self::Throughput(_) => "bench-floor.json",
+            Self::Isolation => "bench-isolation.json",
+            Self::Batching => "bench-batching.json",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("floor: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns whether all bars are met.
+fn run(args: &Args) -> Result<bool> {
+    let bench = Bench::new(args)?;
+    let verdict: Verdict = match &args.scenario {
+        Scenario::Throughput(options) => throughput::measure(&bench, options)?,
+        Scenario::Isolation => isolation::measure(&bench)?,
+        Scenario::Batching => batching::measure(&bench)?,
+    };
+    verdict.print();
+    let path = args.out.join(args.scenario.report_name());
+    fs::write(&path, verdict.to_json())?;
+    println!("\nreport: {}", path.display());
+    Ok(verdict.passed())
+}
