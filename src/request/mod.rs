@@ -96,12 +96,14 @@ impl Gateway {
         self.lifecycle.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Answers one decoded request, and counts it whatever comes of it.
-    pub async fn infer(
+    /// Answers one decoded request, and counts it whatever comes of it. `encode`
+    /// gives the answer its wire form: a request whose answer cannot be told failed.
+    pub async fn infer<T>(
         &self,
         call: &Call<'_>,
         request: InferRequest<'_>,
-    ) -> Result<Answer, InferError> {
+        encode: impl FnOnce(Answer) -> Result<T, InferError>,
+    ) -> Result<T, InferError> {
         // The one look at what is served: this version is the truth until the answer.
         let servable = match self.catalog.load().resolve(call.model, call.version) {
             Ok(servable) => Arc::clone(servable),
@@ -111,7 +113,7 @@ impl Gateway {
             }
         };
         let _in_flight = servable.model_metrics.enter();
-        let outcome = self.answer(&servable, call, request).await;
+        let outcome = self.answer(&servable, call, request).await.and_then(encode);
         let code = outcome.as_ref().err().map(|error| error.code);
         servable.metrics().finished(call.protocol, code, call.received.elapsed());
         if let Some(reason) = outcome.as_ref().err().and_then(|error| error.reason) {

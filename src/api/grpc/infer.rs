@@ -95,16 +95,18 @@ pub async fn predict(
             return Err(error);
         }
     };
-    let mut answer = gateway.infer(&Call { timeout, ..call }, request).await?;
-    classify_outputs(&mut answer)?;
-    let response = protobuf::encode_infer(&AnswerView {
-        id: &id,
-        model_name: &model,
-        model_version: answer.servable.version_str(),
-        parameters,
-        outputs: &answer.outputs,
-    });
-    Ok((response, answer))
+    let encode = |mut answer: Answer| {
+        classify_outputs(&mut answer)?;
+        let response = protobuf::encode_infer(&AnswerView {
+            id: &id,
+            model_name: &model,
+            model_version: answer.servable.version_str(),
+            parameters,
+            outputs: &answer.outputs,
+        });
+        Ok((response, answer))
+    };
+    gateway.infer(&Call { timeout, ..call }, request, encode).await
 }
 
 /// A call whose model is not known because its message could not be read.

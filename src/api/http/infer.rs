@@ -9,14 +9,14 @@ use hyper::body::Incoming;
 use smallvec::SmallVec;
 
 use super::route::Target;
-use super::{Answer, JSON};
+use super::JSON;
 use crate::api::body::ResponseBody;
 use crate::api::answer::classify_outputs;
 use crate::api::codec::compression::{self, Encoding};
 use crate::api::codec::{AnswerView, json};
 use crate::api::read::read_body;
 use crate::api::{Face, headers};
-use crate::request::Call;
+use crate::request::{Answer, Call};
 use crate::telemetry::Protocol;
 use crate::types::{Code, InferError};
 
@@ -29,7 +29,11 @@ const JOIN_BYTES: usize = 16 << 10;
 /// Smaller answers are not worth compressing.
 const COMPRESS_BYTES: usize = 256;
 
-pub async fn answer(face: &Face, target: &Target<'_>, request: Request<Incoming>) -> Answer {
+pub async fn answer(
+    face: &Face,
+    target: &Target<'_>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, InferError> {
     let received = Instant::now();
     let (head, body) = request.into_parts();
     let call = Call {
@@ -75,18 +79,21 @@ pub async fn answer(face: &Face, target: &Target<'_>, request: Request<Incoming>
         }
     };
     let echoed_id = request.id.clone();
-    let mut answer = face.gateway.infer(&call, request).await?;
-    classify_outputs(&mut answer)?;
-    let encoded = json::encode_infer(&AnswerView {
-        id: &echoed_id,
-        model_name: &target.model,
-        model_version: answer.servable.version_str(),
-        parameters: &[],
-        outputs: &answer.outputs,
-    })?;
-    let mut response = Response::new(ResponseBody::empty());
-    headers::describe(&answer, response.headers_mut());
-    send(&mut response, &head.headers, encoded);
+    let encode = |mut answer: Answer| {
+        classify_outputs(&mut answer)?;
+        let encoded = json::encode_infer(&AnswerView {
+            id: &echoed_id,
+            model_name: &target.model,
+            model_version: answer.servable.version_str(),
+            parameters: &[],
+            outputs: &answer.outputs,
+        })?;
+        let mut response = Response::new(ResponseBody::empty());
+        headers::describe(&answer, response.headers_mut());
+        send(&mut response, &head.headers, encoded);
+        Ok(response)
+    };
+    let response = face.gateway.infer(&call, request, encode).await?;
     Ok(response.map(|body| body.reserving(reserved)))
 }
 
