@@ -114,12 +114,13 @@ impl Worker {
         let mut tick = tokio::time::interval(TICK);
         // Ended connections leave at the next tick.
         let mut open: Vec<Weak<Connection>> = Vec::new();
-        let mut stopping = false;
+        // Not the same: the way from the listeners may close before `stop` is seen.
+        let (mut accepting, mut stopping) = (true, false);
         loop {
             tokio::select! {
-                socket = accepted.recv(), if !stopping => match socket {
+                socket = accepted.recv(), if accepting => match socket {
                     Some(socket) => open.extend(self.welcome(socket, &clock)),
-                    None => stopping = true,
+                    None => accepting = false,
                 },
                 _ = tick.tick() => {
                     clock.advance_to(started.elapsed().as_millis() as u64);
