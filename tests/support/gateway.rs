@@ -52,8 +52,14 @@ pub struct Ended {
 }
 
 impl Launch {
-    /// `modelgate serve` on free ports, without anything of this environment's own.
+    /// `modelgate serve` on free ports.
     pub fn new() -> Launch {
+        let listeners = ["--http", "--grpc", "--metrics"].map(|listener| [listener, "127.0.0.1:0"]);
+        Launch::bare().args(listeners.as_flattened())
+    }
+
+    /// `modelgate serve` as it is, but for what this environment sets.
+    pub fn bare() -> Launch {
         let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
         for (name, _) in std::env::vars_os() {
             let library = name == "MODELGATE_ONNXRUNTIME";
@@ -62,9 +68,6 @@ impl Launch {
             }
         }
         command.arg("serve").stdin(Stdio::null());
-        for listener in ["--http", "--grpc", "--metrics"] {
-            command.args([listener, "127.0.0.1:0"]);
-        }
         let folder = tempfile::tempdir().expect("a folder for the configuration");
         Launch { command, folder, config: String::new() }
     }
