@@ -10,7 +10,7 @@ MODELS ?= models
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests serve build test test-rust test-clients bench bench-floor loadtest \
+.PHONY: help setup setup-tests serve build test test-rust test-slow test-clients bench bench-floor loadtest \
         verify fuzz clean
 
 help: ## this list
@@ -32,6 +32,9 @@ test: test-rust test-clients ## every test: Rust, then the gateway driven by rea
 
 test-rust: setup-tests
 	cargo test --workspace --all-features --locked
+
+test-slow: setup ## tests that need more of the machine than others: 10,000 connections
+	cargo test --all-features --locked --test hostile -- --ignored
 
 # Drives the development build unless MODELGATE_BIN names another. One process for each client
 # library: both register the protocol's messages, and protobuf refuses the second.

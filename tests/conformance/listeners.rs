@@ -1,12 +1,11 @@
 //! Both inference listeners answer HTTP/1, HTTP/2 and gRPC.
 
 use http::{Request as Http2Request, Version};
-use http_body_util::Full;
 use modelgate::types::DType;
 
 use crate::gateway;
 use crate::support::gateway::Launch;
-use crate::support::grpc::{Client, frame};
+use crate::support::grpc::{Client, Upload, frame};
 use crate::support::http::Request;
 use crate::support::predict::{Face, Predict, read_reply, tensor};
 use crate::support::registry::Registry;
@@ -32,14 +31,14 @@ fn every_protocol_is_answered_on_every_listener() {
         let request = Http2Request::post("http://gateway/v2/models/square/infer")
             .version(Version::HTTP_2)
             .header("content-type", "application/json")
-            .body(Full::from(square().json_request().body))
+            .body(Upload::whole(square().json_request().body))
             .expect("a request");
         let (head, body, _) = client.exchange(request).expect("HTTP/2");
         assert_eq!(head.status(), 200);
         assert_eq!(head.headers()["x-variant"], "champion");
         let answer: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         assert_eq!(answer["outputs"][0]["data"][0].as_f64(), Some(10.0));
-        let missing = Http2Request::get("http://gateway/nowhere").body(Full::default());
+        let missing = Http2Request::get("http://gateway/nowhere").body(Upload::whole(""));
         let (head, body, _) = client.exchange(missing.expect("a request")).expect("HTTP/2");
         assert_eq!(head.status(), 404);
         let error: serde_json::Value = serde_json::from_slice(&body).expect("JSON");

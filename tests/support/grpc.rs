@@ -1,13 +1,16 @@
 //! gRPC over a bare HTTP/2 connection: messages are framed here, so that tests
 //! see every header and can also frame them wrongly.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use http::{HeaderMap, Request, Response, Version};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use modelgate::api::codec::pb;
@@ -23,7 +26,39 @@ const SERVICE: &str = "/inference.GRPCInferenceService/";
 /// One HTTP/2 connection to the gateway.
 pub struct Client {
     runtime: Runtime,
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Upload>,
+}
+
+/// A request's body: some bytes, then its end, or nothing for ever.
+pub struct Upload {
+    data: Option<Bytes>,
+    ends: bool,
+}
+
+impl Upload {
+    pub fn whole(data: impl Into<Bytes>) -> Upload {
+        Upload { data: Some(data.into()), ends: true }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.data.take() {
+            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            None if self.ends => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ends && self.data.is_none()
+    }
 }
 
 /// How a call ended: `grpc-status` and `grpc-message`, with what came before.
@@ -58,7 +93,7 @@ impl Client {
     /// Any HTTP/2 request.
     pub fn exchange(
         &mut self,
-        request: Request<Full<Bytes>>,
+        request: Request<Upload>,
     ) -> Result<(Response<()>, Bytes, Option<HeaderMap>), hyper::Error> {
         let sender = &mut self.sender;
         self.runtime.block_on(async {
@@ -76,6 +111,18 @@ impl Client {
     /// A call with an already framed body.
     #[track_caller]
     pub fn call_framed(&mut self, path: &str, metadata: Metadata<'_>, framed: Vec<u8>) -> Called {
+        self.call_with(path, metadata, Upload::whole(framed))
+    }
+
+    /// A call whose body never ends.
+    #[track_caller]
+    pub fn call_unfinished(&mut self, path: &str, framed: &[u8]) -> Called {
+        let data = Some(Bytes::copy_from_slice(framed)).filter(|data| !data.is_empty());
+        self.call_with(path, &[], Upload { data, ends: false })
+    }
+
+    #[track_caller]
+    fn call_with(&mut self, path: &str, metadata: Metadata<'_>, upload: Upload) -> Called {
         let mut request = Request::post(format!("http://gateway{path}"))
             .version(Version::HTTP_2)
             .header("content-type", "application/grpc")
@@ -83,7 +130,7 @@ impl Client {
         for (name, value) in metadata {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(framed.into())).expect("a request");
+        let request = request.body(upload).expect("a request");
         let (head, body, trailers) = self.exchange(request).expect("an answer");
         assert_eq!(head.status(), 200, "gRPC tells its errors in grpc-status");
         Called::of(head.headers().clone(), body, trailers)
