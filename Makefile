@@ -10,8 +10,8 @@ MODELS ?= models
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests serve build test test-rust test-slow test-clients bench bench-floor loadtest \
-        verify fuzz clean
+.PHONY: help setup setup-tests serve build test test-rust test-slow test-clients bench \
+        bench-floor loadtest verify fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -164,7 +164,9 @@ fn feed(connection: &mut Connection, mut next: impl FnMut(u32) -> Vec<u8>) -> bo
 #[test]
 fn floods_of_frames_are_stopped_or_starve_nobody() {
     let arena = Arena::new("");
-    let attacks: [(&str, bool, fn(u32) -> Vec<u8>); 6] = [
+    // The bytes of each step, and whether the gateway must hang up on them.
+    type Attack = fn(u32) -> Vec<u8>;
+    let attacks: [(&str, bool, Attack); 6] = [
         ("rapid reset", true, |n| {
             let stream = 2 * n + 1;
             let open = frame(HEADERS, END_HEADERS | END_STREAM, stream, &post_head());
