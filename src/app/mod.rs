@@ -81,6 +81,7 @@ async fn run(config: Config) -> Result<(), AppError> {
     let (serving_ops, stop_ops) = watch::channel(false);
     let ops = tokio::spawn(serve_ops(ops, Arc::clone(&gateway), stop_ops));
     let (workers, pool) = Workers::start(threads, &face, &stop_accepting)?;
+    tokio::spawn(Arc::clone(&workers).watch());
     let http = tokio::spawn(http.accept_into(Arc::clone(&workers), stop_accepting.clone()));
     let grpc = tokio::spawn(grpc.accept_into(workers, stop_accepting));
 

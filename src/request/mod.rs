@@ -13,8 +13,8 @@ pub use bind::{Bound, bind};
 pub use id::RequestId;
 
 use crate::admission::ByteBudget;
-use crate::serving::{Catalog, Servable};
-use crate::telemetry::{Protocol, Telemetry};
+use crate::serving::{Catalog, Running, Servable, Wanted};
+use crate::telemetry::{InflightGuard, Protocol, Telemetry};
 use crate::types::{InferError, InferRequest, OutputTensor, Outputs, Parameter};
 
 /// What the whole gateway shares on the way of a request.
@@ -57,6 +57,64 @@ pub struct Answer {
     pub classification: SmallVec<[u32; 4]>,
 }
 
+/// A request under way.
+pub struct Begun {
+    ticket: Ticket,
+    id: RequestId,
+    running: Running,
+    wanted: Wanted,
+    binary: SmallVec<[bool; 4]>,
+    classification: SmallVec<[u32; 4]>,
+}
+
+/// What it takes to count a request when it ends.
+struct Ticket {
+    servable: Arc<Servable>,
+    protocol: Protocol,
+    received: Instant,
+    _in_flight: InflightGuard,
+}
+
+impl Begun {
+    /// Waits for the model's answer.
+    pub async fn answer(self) -> Result<Answer, InferError> {
+        let Begun { ticket, id, running, wanted, binary, classification } = self;
+        let done = match running.answer().await {
+            Ok(done) => done,
+            Err(error) => return Err(ticket.failed(error)),
+        };
+        let signature = ticket.servable.signature();
+        let outputs = done
+            .outputs
+            .into_iter()
+            .zip(wanted)
+            .zip(binary)
+            .map(|((tensor, index), binary)| OutputTensor {
+                name: Arc::clone(&signature.outputs[index].name),
+                tensor,
+                binary,
+            })
+            .collect();
+        Ok(Answer { id, servable: ticket.answered(), outputs, classification })
+    }
+}
+
+impl Ticket {
+    fn answered(self) -> Arc<Servable> {
+        self.servable.metrics().finished(self.protocol, None, self.received.elapsed());
+        self.servable
+    }
+
+    fn failed(self, error: InferError) -> InferError {
+        let total = self.received.elapsed();
+        self.servable.metrics().finished(self.protocol, Some(error.code), total);
+        if let Some(reason) = error.reason {
+            self.servable.model_metrics.rejected(reason);
+        }
+        error
+    }
+}
+
 impl Gateway {
     pub fn new(telemetry: Arc<Telemetry>, budget: Arc<ByteBudget>, max_request: Duration) -> Gateway {
         Gateway {
@@ -96,12 +154,16 @@ impl Gateway {
         self.lifecycle.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Answers one decoded request, and counts it whatever comes of it.
-    pub async fn infer(
+    /// Routes, fits and starts one decoded request. It is counted whatever
+    /// comes of it.
+    ///
+    /// # Errors
+    /// As [`Snapshot::resolve`](crate::serving::Snapshot::resolve) and [`bind`].
+    pub fn begin(
         &self,
         call: &Call<'_>,
         request: InferRequest<'_>,
-    ) -> Result<Answer, InferError> {
+    ) -> Result<Begun, InferError> {
         // The one look at what is served: this version is the truth until the answer.
         let servable = match self.catalog.load().resolve(call.model, call.version) {
             Ok(servable) => Arc::clone(servable),
@@ -110,41 +172,18 @@ impl Gateway {
                 return Err(error);
             }
         };
-        let _in_flight = servable.model_metrics.enter();
-        let outcome = self.answer(&servable, call, request).await;
-        let code = outcome.as_ref().err().map(|error| error.code);
-        servable.metrics().finished(call.protocol, code, call.received.elapsed());
-        if let Some(reason) = outcome.as_ref().err().and_then(|error| error.reason) {
-            servable.model_metrics.rejected(reason);
-        }
-        outcome
-    }
-
-    async fn answer(
-        &self,
-        servable: &Arc<Servable>,
-        call: &Call<'_>,
-        request: InferRequest<'_>,
-    ) -> Result<Answer, InferError> {
+        let in_flight = servable.model_metrics.enter();
         let id = RequestId::choose(call.header_id, &request.id);
         let deadline = call.received + self.allowed(call, &request);
+        let ticket = Ticket { servable, protocol: call.protocol, received: call.received, _in_flight: in_flight };
         let Bound { work, binary, classification } =
-            bind(servable.signature(), request, deadline)?;
+            match bind(ticket.servable.signature(), request, deadline) {
+                Ok(bound) => bound,
+                Err(error) => return Err(ticket.failed(error)),
+            };
         let wanted = work.wanted.clone();
-        let done = servable.infer(work).await?;
-        let signature = servable.signature();
-        let outputs = done
-            .outputs
-            .into_iter()
-            .zip(wanted)
-            .zip(binary)
-            .map(|((tensor, index), binary)| OutputTensor {
-                name: Arc::clone(&signature.outputs[index].name),
-                tensor,
-                binary,
-            })
-            .collect();
-        Ok(Answer { id, servable: Arc::clone(servable), outputs, classification })
+        let running = ticket.servable.start(work);
+        Ok(Begun { ticket, id, running, wanted, binary, classification })
     }
 
     /// The least of what the server, the header and the body's `timeout` parameter (µs) allow.

@@ -14,13 +14,12 @@ use crate::api::answer::classify_outputs;
 use crate::api::codec::{AnswerView, DecodeLimits, pb, protobuf};
 use crate::api::headers;
 use crate::api::read::read_body;
-use crate::request::{Answer, Call, Gateway};
+use crate::request::{Answer, Begun, Call, Gateway};
 use crate::telemetry::Protocol;
 use crate::types::{InferError, Parameter};
 
 const PATH: &str = "/inference.GRPCInferenceService/ModelInfer";
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// Compressed flag and length in front of every message.
@@ -55,9 +54,7 @@ async fn answer_unary(
     };
     let (message, answer) =
         predict(&face.gateway, &face.limits.decode, &head.headers, message, received, &[]).await?;
-    let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert(STATUS, HeaderValue::from_static("0"));
-    let body = ResponseBody::message(frame(&message), trailers).reserving(reserved);
+    let body = ResponseBody::message(frame(&message)).reserving(reserved);
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, GRPC);
@@ -85,17 +82,8 @@ pub async fn predict(
         timeout: None,
         received,
     };
-    let decoded = headers::timeout(headers).and_then(|timeout| {
-        protobuf::decode_infer(&mut message, limits).map(|request| (timeout, request))
-    });
-    let (timeout, request) = match decoded {
-        Ok(decoded) => decoded,
-        Err(error) => {
-            gateway.refused(&call, &error);
-            return Err(error);
-        }
-    };
-    let mut answer = gateway.infer(&Call { timeout, ..call }, request).await?;
+    let begun = begin(gateway, limits, headers, &call, &mut message)?;
+    let mut answer = begun.answer().await?;
     classify_outputs(&mut answer)?;
     let response = protobuf::encode_infer(&AnswerView {
         id: &id,
@@ -105,6 +93,24 @@ pub async fn predict(
         outputs: &answer.outputs,
     });
     Ok((response, answer))
+}
+
+fn begin(
+    gateway: &Gateway,
+    limits: &DecodeLimits,
+    headers: &HeaderMap,
+    call: &Call<'_>,
+    message: &mut pb::ModelInferRequest,
+) -> Result<Begun, InferError> {
+    let decoded = headers::timeout(headers)
+        .and_then(|timeout| Ok((timeout, protobuf::decode_infer(message, limits)?)));
+    match decoded {
+        Ok((timeout, request)) => gateway.begin(&Call { timeout, ..*call }, request),
+        Err(error) => {
+            gateway.refused(call, &error);
+            Err(error)
+        }
+    }
 }
 
 /// A call whose model is not known because its message could not be read.

@@ -1,5 +1,6 @@
 //! `POST /v2/models/{model}[/versions/{version}]/infer`.
 
+use std::borrow::Cow;
 use std::iter::once;
 use std::time::Instant;
 
@@ -16,7 +17,7 @@ use crate::api::codec::compression::{self, Encoding};
 use crate::api::codec::{AnswerView, json};
 use crate::api::read::read_body;
 use crate::api::{Face, headers};
-use crate::request::Call;
+use crate::request::{Begun, Call};
 use crate::telemetry::Protocol;
 use crate::types::{Code, InferError};
 
@@ -65,17 +66,8 @@ pub async fn answer(face: &Face, target: &Target<'_>, request: Request<Incoming>
         }
     };
     let call = Call { timeout, ..call };
-    let decoded = header_length(&head.headers)
-        .and_then(|length| json::decode_infer(&body, length, &face.limits.decode));
-    let request = match decoded {
-        Ok(request) => request,
-        Err(error) => {
-            face.gateway.refused(&call, &error);
-            return Err(error);
-        }
-    };
-    let echoed_id = request.id.clone();
-    let mut answer = face.gateway.infer(&call, request).await?;
+    let (begun, echoed_id) = begin(face, &call, &head.headers, &body)?;
+    let mut answer = begun.answer().await?;
     classify_outputs(&mut answer)?;
     let encoded = json::encode_infer(&AnswerView {
         id: &echoed_id,
@@ -88,6 +80,27 @@ pub async fn answer(face: &Face, target: &Target<'_>, request: Request<Incoming>
     headers::describe(&answer, response.headers_mut());
     send(&mut response, &head.headers, encoded);
     Ok(response.map(|body| body.reserving(reserved)))
+}
+
+/// Decodes the body and starts the request; also gives the id to echo.
+fn begin<'a>(
+    face: &Face,
+    call: &Call<'_>,
+    headers: &HeaderMap,
+    body: &'a Bytes,
+) -> Result<(Begun, Cow<'a, str>), InferError> {
+    let decoded = header_length(headers)
+        .and_then(|length| json::decode_infer(body, length, &face.limits.decode));
+    match decoded {
+        Ok(request) => {
+            let echoed_id = request.id.clone();
+            Ok((face.gateway.begin(call, request)?, echoed_id))
+        }
+        Err(error) => {
+            face.gateway.refused(call, &error);
+            Err(error)
+        }
+    }
 }
 
 /// Puts the encoded answer into the response, compressed where the client asks for it.

@@ -23,8 +23,11 @@ pub async fn answer(face: &Face, request: Request<Incoming>) -> Response<Respons
     let path = request.uri().path().to_owned();
     let outcome = match route::parse(&path) {
         Some(route) => match route.method() {
-            method if method == *request.method() => respond(face, &route, request).await,
-            method => Err(wrong_method(request.method(), &method)),
+            method if method != *request.method() => Err(wrong_method(request.method(), &method)),
+            _ => match route {
+                Route::Infer(target) => infer::answer(face, &target, request).await,
+                other => Box::pin(respond(face, &other, request)).await,
+            },
         },
         None => Err(InferError::not_found(
             "no such path; the API begins at /v2 (health, models, repository)",
@@ -36,7 +39,6 @@ pub async fn answer(face: &Face, request: Request<Incoming>) -> Response<Respons
 async fn respond(face: &Face, route: &Route<'_>, request: Request<Incoming>) -> Answer {
     let gateway = &face.gateway;
     match route {
-        Route::Infer(target) => infer::answer(face, target, request).await,
         Route::Live => Ok(json_answer(StatusCode::OK, &json!({"live": true}))),
         Route::Ready => {
             let ready = gateway.is_ready();
@@ -67,6 +69,7 @@ async fn respond(face: &Face, route: &Route<'_>, request: Request<Incoming>) -> 
             let index = documents::repository_index(&gateway.catalog.load(), ready_only);
             Ok(json_answer(StatusCode::OK, &index))
         }
+        Route::Infer(target) => infer::answer(face, target, request).await,
         Route::Unsupported(what) => {
             Err(InferError::new(Code::Unimplemented, format!("{what} is not supported here")))
         }
