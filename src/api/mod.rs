@@ -86,7 +86,8 @@ async fn dispatch(
     let response = poll_fn(|context| {
         let poll = AssertUnwindSafe(|| answer.as_mut().poll(context));
         catch_unwind(poll).unwrap_or_else(|_| {
-            let error = InferError::internal("the gateway failed on this request; it keeps serving");
+            let error =
+                InferError::internal("the gateway failed on this request; it keeps serving");
             Poll::Ready(if is_grpc { grpc::refuse(&error) } else { http::refuse(&error) })
         })
     })

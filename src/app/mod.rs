@@ -67,11 +67,8 @@ async fn run(config: Config) -> Result<(), AppError> {
     let max_request = Duration::from_millis(config.limits.max_request_ms);
     let shutdown = config.server.shutdown.clone();
     let gateway = Arc::new(Gateway::new(telemetry, budget, max_request));
-    let face = Arc::new(Face::new(
-        Arc::clone(&gateway),
-        wire::limits(&config),
-        config.server.reflection,
-    ));
+    let face =
+        Arc::new(Face::new(Arc::clone(&gateway), wire::limits(&config), config.server.reflection));
     face.set_serving(false).await;
 
     let http = listen("http", config.server.http)?;

@@ -7,9 +7,7 @@ use std::time::Instant;
 
 use crate::engine::{Cost, Engine, EngineError, Library, OrtEngine, SessionOptions, measure};
 use crate::registry::{self, FolderError, Found};
-use crate::serving::{
-    Catalog, ExecutionOptions, Loaded, Servable, State, VersionEntry,
-};
+use crate::serving::{Catalog, ExecutionOptions, Loaded, Servable, State, VersionEntry};
 use crate::telemetry::{Telemetry, VersionLabels, VersionMetrics};
 use crate::types::{ModelName, Version};
 
@@ -49,11 +47,23 @@ pub fn load_folder(
             match &settings {
                 Ok(settings) if !settings.versions.contains(version) => {}
                 Ok(settings) => {
-                    let loading = Loading { library, catalog, telemetry, name: &model.name, version: *version };
+                    let loading = Loading {
+                        library,
+                        catalog,
+                        telemetry,
+                        name: &model.name,
+                        version: *version,
+                    };
                     loading.run(file, settings);
                 }
                 Err(reason) => {
-                    let loading = Loading { library, catalog, telemetry, name: &model.name, version: *version };
+                    let loading = Loading {
+                        library,
+                        catalog,
+                        telemetry,
+                        name: &model.name,
+                        version: *version,
+                    };
                     loading.failed(reason, loading.metrics(Arc::from("")));
                 }
             }
@@ -109,7 +119,8 @@ impl Loading<'_> {
         settings: &ModelSettings,
         metrics: &Arc<VersionMetrics>,
     ) -> Result<Servable, EngineError> {
-        let engine = OrtEngine::load(self.library, file, &settings.session)?.with_labels(&settings.labels)?;
+        let engine = OrtEngine::load(self.library, file, &settings.session)?
+            .with_labels(&settings.labels)?;
         metrics.set_memory(engine.memory_bytes());
         let measured = measure(&engine, settings.execution.max_batch_rows);
         let mut execution = settings.execution.clone();

@@ -91,7 +91,10 @@ fn bind_inputs(
         };
         check(&signature.inputs[index], &input.tensor)?;
         if slots[index].replace(input.tensor).is_some() {
-            return Err(InferError::invalid(format!("input '{}' is given twice", clip(&input.name))));
+            return Err(InferError::invalid(format!(
+                "input '{}' is given twice",
+                clip(&input.name)
+            )));
         }
     }
     if let Some(missing) = slots.iter().position(Option::is_none) {

@@ -116,7 +116,11 @@ impl Ticket {
 }
 
 impl Gateway {
-    pub fn new(telemetry: Arc<Telemetry>, budget: Arc<ByteBudget>, max_request: Duration) -> Gateway {
+    pub fn new(
+        telemetry: Arc<Telemetry>,
+        budget: Arc<ByteBudget>,
+        max_request: Duration,
+    ) -> Gateway {
         Gateway {
             catalog: Catalog::default(),
             budget,
@@ -159,11 +163,7 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Snapshot::resolve`](crate::serving::Snapshot::resolve) and [`bind`].
-    pub fn begin(
-        &self,
-        call: &Call<'_>,
-        request: InferRequest<'_>,
-    ) -> Result<Begun, InferError> {
+    pub fn begin(&self, call: &Call<'_>, request: InferRequest<'_>) -> Result<Begun, InferError> {
         // The one look at what is served: this version is the truth until the answer.
         let servable = match self.catalog.load().resolve(call.model, call.version) {
             Ok(servable) => Arc::clone(servable),
@@ -175,7 +175,12 @@ impl Gateway {
         let in_flight = servable.model_metrics.enter();
         let id = RequestId::choose(call.header_id, &request.id);
         let deadline = call.received + self.allowed(call, &request);
-        let ticket = Ticket { servable, protocol: call.protocol, received: call.received, _in_flight: in_flight };
+        let ticket = Ticket {
+            servable,
+            protocol: call.protocol,
+            received: call.received,
+            _in_flight: in_flight,
+        };
         let Bound { work, binary, classification } =
             match bind(ticket.servable.signature(), request, deadline) {
                 Ok(bound) => bound,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -103,7 +103,10 @@ impl Servable {
     /// Starts the work where its cost says.
     pub fn start(&self, work: Work) -> Running {
         match self.place(&work) {
-            Execution::Inline => Running::Ended(run_alone(&self.loaded, &work)),
+            Execution::Inline => {
+                self.loaded.metrics.queued(Duration::ZERO);
+                Running::Ended(run_alone(&self.loaded, &work))
+            }
             Execution::Lane => self.start_on_lane(work),
             Execution::Turn | Execution::Auto => {
                 let (job, pending) = Job::new(work);
@@ -121,7 +124,7 @@ impl Servable {
                 if loaded.cost.is_dear(bytes) {
                     return Execution::Lane;
                 }
-                if !turn::is_served() {
+                if !turn::is_worthwhile() {
                     return Execution::Inline;
                 }
                 let budget = loaded.options.inline_budget.as_nanos() as u64;
@@ -132,7 +135,7 @@ impl Servable {
                     Execution::Turn
                 }
             }
-            Execution::Turn if !turn::is_served() => Execution::Inline,
+            Execution::Turn if !turn::is_worthwhile() => Execution::Inline,
             set => set,
         }
     }

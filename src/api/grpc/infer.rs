@@ -131,7 +131,9 @@ fn unframe(framed: Bytes) -> Result<pb::ModelInferRequest, InferError> {
         return Err(InferError::invalid("the call ended before its message"));
     };
     if *compressed != 0 {
-        return Err(InferError::invalid("the message is compressed, but no grpc-encoding says how"));
+        return Err(InferError::invalid(
+            "the message is compressed, but no grpc-encoding says how",
+        ));
     }
     let length = u32::from_be_bytes(*length) as usize;
     if length != rest.len() {
@@ -140,8 +142,9 @@ fn unframe(framed: Bytes) -> Result<pb::ModelInferRequest, InferError> {
             rest.len()
         )));
     }
-    pb::ModelInferRequest::decode(framed.slice(FRAME_HEAD..))
-        .map_err(|error| InferError::invalid(format!("the message is no ModelInferRequest: {error}")))
+    pb::ModelInferRequest::decode(framed.slice(FRAME_HEAD..)).map_err(|error| {
+        InferError::invalid(format!("the message is no ModelInferRequest: {error}"))
+    })
 }
 
 fn frame(message: &pb::ModelInferResponse) -> Bytes {

@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 
 use super::route::Target;
 use super::{Answer, JSON};
-use crate::api::body::ResponseBody;
 use crate::api::answer::classify_outputs;
+use crate::api::body::ResponseBody;
 use crate::api::codec::compression::{self, Encoding};
 use crate::api::codec::{AnswerView, json};
 use crate::api::read::read_body;
@@ -137,8 +137,8 @@ fn send(response: &mut Response<ResponseBody>, asked: &HeaderMap, encoded: json:
 /// The JSON part's length in a request with binary tensors; `None` where all is JSON.
 fn header_length(headers: &HeaderMap) -> Result<Option<usize>, InferError> {
     let Some(value) = headers.get(HEADER_LENGTH) else { return Ok(None) };
-    let length = headers::parse_number(value.as_bytes(), 18)
-        .and_then(|length| usize::try_from(length).ok());
+    let length =
+        headers::parse_number(value.as_bytes(), 18).and_then(|length| usize::try_from(length).ok());
     match length {
         Some(length) => Ok(Some(length)),
         None => Err(InferError::invalid(

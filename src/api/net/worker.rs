@@ -168,7 +168,11 @@ impl Worker {
         let _ = ended.recv().await;
     }
 
-    fn welcome(&self, socket: std::net::TcpStream, alive: &mpsc::Sender<Infallible>) -> io::Result<()> {
+    fn welcome(
+        &self,
+        socket: std::net::TcpStream,
+        alive: &mpsc::Sender<Infallible>,
+    ) -> io::Result<()> {
         let guard = Open::begin(&self.face, &self.books, alive);
         let socket = TcpStream::from_std(socket)?;
         let connection = Connection::new(Arc::clone(&self.books.clock));
