@@ -10,7 +10,7 @@ MODELS ?= models
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests serve build test test-rust test-clients bench bench-floor loadtest \
+.PHONY: help setup setup-tests serve build test test-rust test-slow test-clients bench bench-floor loadtest \
         verify fuzz clean
 
 help: ## this list
@@ -33,6 +33,9 @@ test: test-rust test-clients ## every test: Rust, then the gateway driven by rea
 test-rust: setup-tests
 	cargo test --workspace --all-features --locked
 
+test-slow: setup ## tests that need more of the machine than others: 10,000 connections
+	cargo test --all-features --locked --test hostile -- --ignored
+
 # Drives the development build unless MODELGATE_BIN names another. One process for each client
 # library: both register the protocol's messages, and protobuf refuses the second.
 test-clients: setup-tests
@@ -45,8 +48,7 @@ test-clients: setup-tests
 bench: setup ## criterion benchmarks of the parts and of the whole path
 	cargo bench --workspace --all-features --locked
 
-bench-floor: build ## the gateway beside empty servers and a bare session, as ratios
-	cargo build --release --locked --workspace
+bench-floor: setup ## the gateway beside empty servers and a bare session, as ratios
 	scripts/bench-floor.sh $(ARGS)
 
 loadtest: build ## drive a running gateway; ARGS go to the load generator (ARGS=--help)
@@ -68,9 +70,7 @@ verify: ## formatting, lints, documentation, layers, licences; writes nothing bu
 
 FUZZ_SECONDS ?= 600
 fuzz: ## each decoder against made-up input for FUZZ_SECONDS (needs cargo-fuzz)
-	@for target in $$(cargo fuzz list); do \
-	    RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
-	done
+	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 clean: ## remove build output and everything fetched
 	cargo clean

@@ -8,11 +8,11 @@ use modelgate::engine::{
     Engine, EngineError, Input, Library, OrtEngine, RunOutputs, SessionOptions, measure,
 };
 use modelgate::types::{DType, Tensor};
-use support::endless;
 use support::onnx_builder::{
     Graph, constant, element, external, graph, map, node, optional, sequence, tensor,
     tensor_of_any_rank,
 };
+use support::zoo::halving;
 use tempfile::TempDir;
 
 fn library() -> Library {
@@ -362,7 +362,7 @@ fn a_broken_file_is_a_load_error() {
 #[test]
 fn a_run_is_stopped_at_its_deadline_and_the_thread_goes_on() {
     let started = Instant::now();
-    let model = load(endless());
+    let model = load(halving());
     assert!(started.elapsed() < Duration::from_secs(15), "trying the model must end");
     let (x, forever, once) = (floats(&[8.0]), longs(&[1 << 62]), longs(&[1]));
     let inputs = |trips| [input(DType::Int64, &[], trips), input(DType::Fp32, &[1], &x)];
@@ -384,7 +384,7 @@ fn a_run_is_stopped_at_its_deadline_and_the_thread_goes_on() {
 
 #[test]
 fn stopping_one_thread_leaves_the_others_alone() {
-    let model = load(endless());
+    let model = load(halving());
     let x = floats(&[8.0]);
     std::thread::scope(|scope| {
         for _ in 0..2 {

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use modelgate::engine::{Engine, EngineError, Input, Library, OrtEngine, SessionOptions};
 use modelgate::types::DType;
-use support::endless;
+use support::zoo::halving;
 
 #[test]
 fn a_watchdog_that_fell_asleep_still_stops_a_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("model.onnx");
-    std::fs::write(&path, endless().model()).expect("a model file");
+    std::fs::write(&path, halving().model()).expect("a model file");
     let library = Library::open(None).unwrap_or_else(|error| {
         panic!("this test needs ONNX Runtime; run `make setup` first. {error}")
     });

@@ -16,12 +16,18 @@ use crate::types::{Code, InferError, Reason};
 /// alone takes no memory.
 const TRUSTED_BYTES: usize = 1 << 20;
 
+/// Pieces a body may come in whatever their size; those beyond must hold
+/// [`PIECE_BYTES`] on average. Each piece costs time, however little it holds.
+const FREE_PIECES: usize = 4096;
+const PIECE_BYTES: usize = 16;
+
 /// The whole body, and the bytes it takes from the budget.
 ///
 /// # Errors
 /// `TooLarge` over `limits.max_body_bytes`, at once where the length is
-/// declared; `Unavailable` when the process holds too many bytes already;
-/// `DeadlineExceeded` when the client sends too slowly; `Cancelled` when it left.
+/// declared, and for too many small pieces; `Unavailable` when the process
+/// holds too many bytes already; `DeadlineExceeded` when the client sends too
+/// slowly; `Cancelled` when it left.
 pub async fn read_body(face: &Face, mut body: Incoming) -> Result<(Bytes, Reserved), InferError> {
     let limit = face.limits.max_body_bytes;
     let declared = body.size_hint().exact();
@@ -62,6 +68,7 @@ async fn read_on(
 ) -> Result<Bytes, InferError> {
     let mut whole = BytesMut::with_capacity(declared.unwrap_or(0).min(TRUSTED_BYTES));
     let mut next = first;
+    let mut pieces = 0;
     loop {
         let piece = match next {
             Poll::Ready(piece) => piece,
@@ -70,6 +77,10 @@ async fn read_on(
         match piece {
             None => return Ok(whole.freeze()),
             Some(Ok(data)) => {
+                pieces += 1;
+                if pieces > FREE_PIECES + whole.len() / PIECE_BYTES {
+                    return Err(too_many_pieces());
+                }
                 check_length(whole.len() + data.len(), limit)?;
                 if declared.is_none() {
                     reserved.grow(data.len())?;
@@ -111,6 +122,14 @@ fn too_large(limit: usize) -> InferError {
         Code::TooLarge,
         Reason::BodyTooLarge,
         format!("the body is larger than limits.max_body_bytes, {limit} bytes"),
+    )
+}
+
+fn too_many_pieces() -> InferError {
+    InferError::rejected(
+        Code::TooLarge,
+        Reason::BodyTooLarge,
+        format!("the body comes in too many pieces of less than {PIECE_BYTES} bytes"),
     )
 }
 

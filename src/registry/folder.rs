@@ -76,7 +76,7 @@ fn model(folder: &Path) -> Option<Found> {
         }
     }
     if versions.is_empty() {
-        tracing::debug!(model = %name, "no version in this folder");
+        tracing::warn!(model = %name, "no <version>/{MODEL_FILE} in this folder; passing it over");
         return None;
     }
     let options = Some(folder.join("model.yaml")).filter(|path| path.is_file());

@@ -157,9 +157,10 @@ impl Servable {
             return Running::Ended(Err(error));
         };
         let (job, pending) = Job::new(work);
-        match lane.submit(job) {
-            Ok(()) => Running::OnLane(pending, deadline),
-            Err(_) => Running::Ended(Err(self.queue_full())),
+        if lane.submit(job) {
+            Running::OnLane(pending, deadline)
+        } else {
+            Running::Ended(Err(self.queue_full()))
         }
     }
 

@@ -14,7 +14,7 @@ use crate::api::answer::classify_outputs;
 use crate::api::codec::{AnswerView, DecodeLimits, pb, protobuf};
 use crate::api::headers;
 use crate::api::read::read_body;
-use crate::request::{Answer, Begun, Call, Gateway};
+use crate::request::{Answer, Call, Gateway};
 use crate::telemetry::Protocol;
 use crate::types::{InferError, Parameter};
 
@@ -32,7 +32,9 @@ pub fn takes(request: &Request<Incoming>) -> bool {
 }
 
 pub async fn answer(face: &Face, request: Request<Incoming>) -> Response<ResponseBody> {
-    answer_unary(face, request).await.unwrap_or_else(|error| refuse(&error))
+    let id = request.headers().get(headers::REQUEST_ID).cloned();
+    let outcome = answer_unary(face, request).await;
+    outcome.unwrap_or_else(|error| headers::identified(refuse(&error), id))
 }
 
 async fn answer_unary(
@@ -48,7 +50,7 @@ async fn answer_unary(
     let (message, reserved) = match read.await {
         Ok(read) => read,
         Err(error) => {
-            face.gateway.refused(&unknown_call(received), &error);
+            face.gateway.refused(Protocol::Grpc, &error);
             return Err(error);
         }
     };
@@ -82,47 +84,25 @@ pub async fn predict(
         timeout: None,
         received,
     };
-    let begun = begin(gateway, limits, headers, &call, &mut message)?;
-    let mut answer = begun.answer().await?;
-    classify_outputs(&mut answer)?;
-    let response = protobuf::encode_infer(&AnswerView {
-        id: &id,
-        model_name: &model,
-        model_version: answer.servable.version_str(),
-        parameters,
-        outputs: &answer.outputs,
-    });
-    Ok((response, answer))
-}
-
-fn begin(
-    gateway: &Gateway,
-    limits: &DecodeLimits,
-    headers: &HeaderMap,
-    call: &Call<'_>,
-    message: &mut pb::ModelInferRequest,
-) -> Result<Begun, InferError> {
+    let ticket = gateway.route(&call)?;
     let decoded = headers::timeout(headers)
-        .and_then(|timeout| Ok((timeout, protobuf::decode_infer(message, limits)?)));
-    match decoded {
-        Ok((timeout, request)) => gateway.begin(&Call { timeout, ..*call }, request),
-        Err(error) => {
-            gateway.refused(call, &error);
-            Err(error)
-        }
-    }
-}
-
-/// A call whose model is not known because its message could not be read.
-fn unknown_call(received: Instant) -> Call<'static> {
-    Call {
-        protocol: Protocol::Grpc,
-        model: "",
-        version: "",
-        header_id: None,
-        timeout: None,
-        received,
-    }
+        .and_then(|timeout| Ok((timeout, protobuf::decode_infer(&mut message, limits)?)));
+    let (timeout, request) = match decoded {
+        Ok(decoded) => decoded,
+        Err(error) => return Err(ticket.failed(error)),
+    };
+    let encode = |mut answer: Answer| {
+        classify_outputs(&mut answer)?;
+        let response = protobuf::encode_infer(&AnswerView {
+            id: &id,
+            model_name: &model,
+            model_version: answer.servable.version_str(),
+            parameters,
+            outputs: &answer.outputs,
+        });
+        Ok((response, answer))
+    };
+    ticket.begin(&Call { timeout, ..call }, request)?.answer(encode).await
 }
 
 /// Takes the one message out of its frame.

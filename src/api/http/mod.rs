@@ -9,8 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::body::ResponseBody;
+use super::codec::compression::ACCEPTED;
 use super::read::read_body;
-use super::{Face, documents};
+use super::{Face, documents, headers};
 use crate::types::{Code, InferError};
 use route::{Question, Route};
 
@@ -22,6 +23,7 @@ type Answer = Result<Response<ResponseBody>, InferError>;
 pub async fn answer(face: &Face, request: Request<Incoming>) -> Response<ResponseBody> {
     // The URI shares the memory of the head that was read.
     let uri = request.uri().clone();
+    let id = request.headers().get(headers::REQUEST_ID).cloned();
     let outcome = match route::parse(uri.path()) {
         None => Err(InferError::not_found(
             "no such path; the API begins at /v2 (health, models, repository)",
@@ -29,11 +31,23 @@ pub async fn answer(face: &Face, request: Request<Incoming>) -> Response<Respons
         Some(route) if route.method() != *request.method() => {
             Err(wrong_method(request.method(), &route.method()))
         }
-        Some(Route::Infer(target)) => infer::answer(face, &target, request).await,
+        Some(Route::Infer(target)) => {
+            let answer = infer::answer(face, &target, request).await;
+            // An encoding that is not taken: say which are.
+            if let Err(error) = &answer
+                && error.code == Code::Unimplemented
+            {
+                let mut response = refuse(error);
+                let taken = HeaderValue::from_static(ACCEPTED);
+                response.headers_mut().insert(header::ACCEPT_ENCODING, taken);
+                return headers::identified(response, id);
+            }
+            answer
+        }
         // Boxed, so that the future of an inference stays small.
         Some(Route::Ask(question)) => Box::pin(respond(face, &question, request)).await,
     };
-    outcome.unwrap_or_else(|error| refuse(&error))
+    outcome.unwrap_or_else(|error| headers::identified(refuse(&error), id))
 }
 
 async fn respond(face: &Face, question: &Question<'_>, request: Request<Incoming>) -> Answer {
@@ -118,9 +132,6 @@ pub fn refuse(error: &InferError) -> Response<ResponseBody> {
     match error.code {
         Code::Unavailable | Code::ResourceExhausted => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        Code::Unimplemented => {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
         }
         // The rest of the body is not worth reading.
         Code::TooLarge => {

@@ -46,6 +46,7 @@ pub struct Connection {
     idle_since: AtomicU64,
     head_since: AtomicU64,
     write_blocked_since: AtomicU64,
+    goodbye_since: AtomicU64,
     order: AtomicU8,
     task: AtomicWaker,
 }
@@ -61,6 +62,7 @@ impl Connection {
             idle_since: AtomicU64::new(now),
             head_since: AtomicU64::new(NEVER),
             write_blocked_since: AtomicU64::new(NEVER),
+            goodbye_since: AtomicU64::new(NEVER),
             order: AtomicU8::new(ORDER_NONE),
             task: AtomicWaker::new(),
         })
@@ -99,6 +101,7 @@ impl Connection {
             idle_since: self.idle_since.load(Ordering::Relaxed),
             head_since: some(&self.head_since),
             write_blocked_since: some(&self.write_blocked_since),
+            goodbye_since: some(&self.goodbye_since),
         }
     }
 
@@ -116,7 +119,9 @@ impl Connection {
 
     /// Lets requests under way end, and takes no more.
     pub(super) fn close(&self) {
-        self.give_order(ORDER_CLOSE);
+        if self.give_order(ORDER_CLOSE) {
+            self.goodbye_since.store(self.clock.now(), Ordering::Relaxed);
+        }
     }
 
     fn give_order(&self, order: u8) -> bool {

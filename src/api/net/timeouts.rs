@@ -29,7 +29,13 @@ pub struct Facts {
     pub head_since: Option<u64>,
     /// Since when the socket takes no more bytes.
     pub write_blocked_since: Option<u64>,
+    /// When the peer was told that the connection ends.
+    pub goodbye_since: Option<u64>,
 }
+
+/// How long a peer without requests may take to hang up once it was told
+/// goodbye. HTTP/2 peers answer first, so this covers a slow round trip.
+const GOODBYE_MS: u64 = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -52,13 +58,12 @@ pub fn judge(facts: &Facts, limits: &TimeLimits) -> Verdict {
     if facts.head_since.is_some_and(|then| since(then) > limits.head_ms) {
         return Verdict::Cut;
     }
-    // A peer that was told goodbye and stays for a second idle time is cut.
-    if since(facts.idle_since) > limits.idle_ms.saturating_mul(2) {
-        Verdict::Cut
-    } else if since(facts.idle_since) > limits.idle_ms {
-        Verdict::Close
-    } else {
-        Verdict::Keep
+    match facts.goodbye_since {
+        // Counted from its last answer, which may have ended later.
+        Some(then) if since(then.max(facts.idle_since)) > GOODBYE_MS => Verdict::Cut,
+        Some(_) => Verdict::Keep,
+        None if since(facts.idle_since) > limits.idle_ms => Verdict::Close,
+        None => Verdict::Keep,
     }
 }
 
@@ -75,6 +80,7 @@ mod tests {
         idle_since: 1000,
         head_since: None,
         write_blocked_since: None,
+        goodbye_since: None,
     };
 
     #[test]
@@ -84,7 +90,13 @@ mod tests {
             (Facts { head_since: Some(995), ..FRESH }, Verdict::Keep),
             (Facts { head_since: Some(994), ..FRESH }, Verdict::Cut),
             (Facts { idle_since: 939, ..FRESH }, Verdict::Close),
-            (Facts { idle_since: 879, ..FRESH }, Verdict::Cut),
+            (Facts { idle_since: 879, goodbye_since: Some(940), ..FRESH }, Verdict::Keep),
+            (Facts { now: 3001, goodbye_since: Some(940), ..FRESH }, Verdict::Cut),
+            (Facts { now: 3000, goodbye_since: Some(940), ..FRESH }, Verdict::Keep),
+            (
+                Facts { now: 4000, progress: 3990, goodbye_since: Some(940), active: 1, ..FRESH },
+                Verdict::Keep,
+            ),
             (Facts { idle_since: 0, progress: 950, active: 1, ..FRESH }, Verdict::Keep),
             (Facts { idle_since: 0, progress: 899, active: 1, ..FRESH }, Verdict::Cut),
             (Facts { write_blocked_since: Some(969), active: 1, ..FRESH }, Verdict::Cut),
