@@ -48,8 +48,7 @@ test-clients: setup-tests
 bench: setup ## criterion benchmarks of the parts and of the whole path
 	cargo bench --workspace --all-features --locked
 
-bench-floor: build ## the gateway beside empty servers and a bare session, as ratios
-	cargo build --release --locked --workspace
+bench-floor: setup ## the gateway beside empty servers and a bare session, as ratios
 	scripts/bench-floor.sh $(ARGS)
 
 loadtest: build ## drive a running gateway; ARGS go to the load generator (ARGS=--help)
@@ -71,9 +70,7 @@ verify: ## formatting, lints, documentation, layers, licences; writes nothing bu
 
 FUZZ_SECONDS ?= 600
 fuzz: ## each decoder against made-up input for FUZZ_SECONDS (needs cargo-fuzz)
-	@for target in $$(cargo fuzz list); do \
-	    RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
-	done
+	scripts/fuzz.sh $(FUZZ_SECONDS)
 
 clean: ## remove build output and everything fetched
 	cargo clean

@@ -5,11 +5,9 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
-const SERIALIZE: &str =
-    "#[derive(serde::Serialize)] #[serde(rename_all = \"snake_case\")]";
+const SERIALIZE: &str = "#[derive(serde::Serialize)] #[serde(rename_all = \"snake_case\")]";
 const WHERE_SET: &str = "#[serde(skip_serializing_if = \"Option::is_none\")]";
-const DATA_TYPE: &str =
-    "#[serde(serialize_with = \"crate::api::documents::data_type_name\")]";
+const DATA_TYPE: &str = "#[serde(serialize_with = \"crate::api::documents::data_type_name\")]";
 const INSTANCE_KIND: &str =
     "#[serde(serialize_with = \"crate::api::documents::instance_kind_name\")]";
 

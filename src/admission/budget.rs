@@ -67,7 +67,10 @@ mod tests {
     fn a_full_budget_refuses_and_recovers() {
         let budget = ByteBudget::new(10);
         let mut held = budget.reserve(6).expect("fits");
-        assert_eq!(budget.reserve(5).map(|_| ()).map_err(|e| e.reason), Err(Some(Reason::BytesInFlight)));
+        assert_eq!(
+            budget.reserve(5).map(|_| ()).map_err(|e| e.reason),
+            Err(Some(Reason::BytesInFlight))
+        );
         held.grow(4).expect("fits exactly");
         assert!(held.grow(1).is_err());
         drop(held);

@@ -4,12 +4,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
 use super::net::ActiveRequest;
 use crate::admission::Reserved;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -23,9 +25,11 @@ pub struct ResponseBody {
 enum Kind {
     /// Pieces sent one after the other, last first.
     Pieces(SmallVec<[Bytes; 2]>),
-    /// One gRPC message, then its trailers.
-    Message(Option<Bytes>, Option<HeaderMap>),
-    Tonic(tonic::body::Body),
+    /// One gRPC message, then the trailers that say it went well.
+    Message(Bytes),
+    Trailers,
+    Ended,
+    Tonic(Box<tonic::body::Body>),
 }
 
 impl ResponseBody {
@@ -44,13 +48,13 @@ impl ResponseBody {
         ResponseBody::new(Kind::Pieces(pieces))
     }
 
-    /// A framed gRPC message and the trailers that end the call.
-    pub fn message(framed: Bytes, trailers: HeaderMap) -> ResponseBody {
-        ResponseBody::new(Kind::Message(Some(framed), Some(trailers)))
+    /// A framed gRPC message that ends its call well.
+    pub fn message(framed: Bytes) -> ResponseBody {
+        ResponseBody::new(Kind::Message(framed))
     }
 
     pub fn tonic(body: tonic::body::Body) -> ResponseBody {
-        ResponseBody::new(Kind::Tonic(body))
+        ResponseBody::new(Kind::Tonic(Box::new(body)))
     }
 
     fn new(kind: Kind) -> ResponseBody {
@@ -80,14 +84,18 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.kind {
             Kind::Pieces(pieces) => Poll::Ready(pieces.pop().map(|piece| Ok(Frame::data(piece)))),
-            Kind::Message(message, trailers) => {
-                let frame = match message.take() {
-                    Some(message) => Some(Frame::data(message)),
-                    None => trailers.take().map(Frame::trailers),
-                };
-                Poll::Ready(frame.map(Ok))
+            Kind::Message(message) => {
+                let message = std::mem::take(message);
+                self.kind = Kind::Trailers;
+                Poll::Ready(Some(Ok(Frame::data(message))))
             }
-            Kind::Tonic(body) => Pin::new(body)
+            Kind::Trailers => {
+                self.kind = Kind::Ended;
+                let status = (GRPC_STATUS, HeaderValue::from_static("0"));
+                Poll::Ready(Some(Ok(Frame::trailers(HeaderMap::from_iter([status])))))
+            }
+            Kind::Ended => Poll::Ready(None),
+            Kind::Tonic(body) => Pin::new(&mut **body)
                 .poll_frame(context)
                 .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
         }
@@ -96,7 +104,8 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Pieces(pieces) => pieces.is_empty(),
-            Kind::Message(message, trailers) => message.is_none() && trailers.is_none(),
+            Kind::Message(_) | Kind::Trailers => false,
+            Kind::Ended => true,
             Kind::Tonic(body) => body.is_end_stream(),
         }
     }
@@ -106,7 +115,7 @@ impl Body for ResponseBody {
             Kind::Pieces(pieces) => {
                 SizeHint::with_exact(pieces.iter().map(|piece| piece.len() as u64).sum())
             }
-            Kind::Message(..) => SizeHint::default(),
+            Kind::Message(_) | Kind::Trailers | Kind::Ended => SizeHint::default(),
             Kind::Tonic(body) => body.size_hint(),
         }
     }

@@ -62,7 +62,11 @@ pub fn model_config(servable: &Servable) -> pb::ModelConfig {
         name: servable.name().to_string(),
         platform: PLATFORM.to_owned(),
         backend: "onnxruntime".to_owned(),
-        max_batch_size: if batches { i32::try_from(options.max_batch_rows).unwrap_or(i32::MAX) } else { 0 },
+        max_batch_size: if batches {
+            i32::try_from(options.max_batch_rows).unwrap_or(i32::MAX)
+        } else {
+            0
+        },
         input: signature
             .inputs
             .iter()
@@ -145,8 +149,9 @@ pub fn statistics(
 
 fn version_statistics(servable: &Servable) -> pb::ModelStatistics {
     let seen: Statistics = servable.metrics().statistics();
-    let duration =
-        |tally: DurationStatistics| Some(pb::StatisticDuration { count: tally.count, ns: tally.ns });
+    let duration = |tally: DurationStatistics| {
+        Some(pb::StatisticDuration { count: tally.count, ns: tally.ns })
+    };
     let nothing = || duration(DurationStatistics::default());
     pb::ModelStatistics {
         name: servable.name().to_string(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use crate::request::{Answer, RequestId};
 use crate::types::InferError;
@@ -24,6 +24,13 @@ pub fn describe(answer: &Answer, headers: &mut HeaderMap) {
         headers.insert(MODEL_VERSION, version);
     }
     headers.insert(VARIANT, CHAMPION);
+}
+
+/// Marks a refusal with the client's id where that is usable, else with a new one.
+pub fn identified<B>(mut response: Response<B>, asked: Option<HeaderValue>) -> Response<B> {
+    let id = RequestId::choose(asked.as_ref().map(HeaderValue::as_bytes), "");
+    response.headers_mut().insert(REQUEST_ID, request_id(&id));
+    response
 }
 
 fn request_id(id: &RequestId) -> HeaderValue {

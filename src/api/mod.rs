@@ -13,12 +13,14 @@ mod ops;
 mod read;
 
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ::http::{Request, Response, Version};
-use futures_util::FutureExt;
 use hyper::body::Incoming;
 
 use body::ResponseBody;
@@ -73,16 +75,22 @@ async fn dispatch(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let is_grpc = grpc::is_grpc(request.headers());
-    let answer = AssertUnwindSafe(async {
+    // Pinned where it is made: futures are large, and moving them shows.
+    let mut answer = pin!(async {
         match (is_grpc, request.version()) {
             (false, _) => http::answer(&face, request).await,
             (true, Version::HTTP_2) => grpc::answer(&face, request).await,
             (true, _) => http::refuse(&http::grpc_needs_http2()),
         }
     });
-    let response = answer.catch_unwind().await.unwrap_or_else(|_| {
-        let error = InferError::internal("the gateway failed on this request; it keeps serving");
-        if is_grpc { grpc::refuse(&error) } else { http::refuse(&error) }
-    });
+    let response = poll_fn(|context| {
+        let poll = AssertUnwindSafe(|| answer.as_mut().poll(context));
+        catch_unwind(poll).unwrap_or_else(|_| {
+            let error =
+                InferError::internal("the gateway failed on this request; it keeps serving");
+            Poll::Ready(if is_grpc { grpc::refuse(&error) } else { http::refuse(&error) })
+        })
+    })
+    .await;
     Ok(response.map(|body| body.during(active)))
 }

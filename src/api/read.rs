@@ -1,12 +1,11 @@
 //! Reads a request's body within its limits.
 
-use std::pin::pin;
-use std::task::Poll;
-use std::time::Duration;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::Face;
@@ -37,67 +36,78 @@ pub async fn read_body(face: &Face, mut body: Incoming) -> Result<(Bytes, Reserv
     }
     let declared = declared.map(|declared| declared as usize);
     let mut reserved = face.gateway.budget.reserve(declared.unwrap_or(0))?;
-    let Some(first) = next_data(&mut body, face.limits.body_timeout).await? else {
-        return Ok((Bytes::new(), reserved));
-    };
-    if body.is_end_stream() || declared == Some(first.len()) {
+    let first = poll_fn(|context| Poll::Ready(poll_data(&mut body, context))).await;
+    if let Poll::Ready(Some(Ok(data))) = &first
+        && (declared == Some(data.len()) || (body.is_end_stream() && declared.is_none()))
+    {
+        check_length(data.len(), limit)?;
         if declared.is_none() {
-            reserved.grow(first.len())?;
+            reserved.grow(data.len())?;
         }
-        check_length(first.len(), limit)?;
-        return Ok((first, reserved));
+    } else {
+        // Boxed, so that the common case, a body that came in one piece, stays small.
+        let rest = Box::pin(read_on(first, body, declared, limit, &mut reserved));
+        let whole = tokio::time::timeout(face.limits.body_timeout, rest).await;
+        return Ok((whole.map_err(|_| too_slow())??, reserved));
     }
-    let read = async {
-        let mut whole = BytesMut::with_capacity(
-            declared.unwrap_or(first.len() * 2).min(TRUSTED_BYTES).max(first.len()),
-        );
-        let mut part = Some(first);
-        let mut pieces = 0;
-        while let Some(data) = part {
-            pieces += 1;
-            if pieces > FREE_PIECES + whole.len() / PIECE_BYTES {
-                return Err(too_many_pieces());
-            }
-            check_length(whole.len() + data.len(), limit)?;
-            if declared.is_none() {
-                reserved.grow(data.len())?;
-            }
-            whole.extend_from_slice(&data);
-            part = next_data(&mut body, face.limits.body_timeout).await?;
-        }
-        Ok(whole.freeze())
-    };
-    match tokio::time::timeout(face.limits.body_timeout, read).await {
-        Ok(whole) => Ok((whole?, reserved)),
-        Err(_) => Err(too_slow()),
+    match first {
+        Poll::Ready(Some(Ok(data))) => Ok((data, reserved)),
+        _ => Ok((Bytes::new(), reserved)),
     }
 }
 
-/// The next piece of data; trailers are passed over. A timer is made only
-/// when the data is not there yet.
-async fn next_data(body: &mut Incoming, limit: Duration) -> Result<Option<Bytes>, InferError> {
+type Piece = Option<Result<Bytes, hyper::Error>>;
+
+/// Gathers a body that comes in pieces, the first of which may be there already.
+async fn read_on(
+    first: Poll<Piece>,
+    mut body: Incoming,
+    declared: Option<usize>,
+    limit: usize,
+    reserved: &mut Reserved,
+) -> Result<Bytes, InferError> {
+    let mut whole = BytesMut::with_capacity(declared.unwrap_or(0).min(TRUSTED_BYTES));
+    let mut next = first;
+    let mut pieces = 0;
     loop {
-        let frame = {
-            let mut frame = pin!(body.frame());
-            match std::future::poll_fn(|context| Poll::Ready(frame.as_mut().poll(context))).await {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => {
-                    tokio::time::timeout(limit, frame).await.map_err(|_| too_slow())?
-                }
-            }
+        let piece = match next {
+            Poll::Ready(piece) => piece,
+            Poll::Pending => poll_fn(|context| poll_data(&mut body, context)).await,
         };
-        match frame {
-            None => return Ok(None),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
+        match piece {
+            None => return Ok(whole.freeze()),
+            Some(Ok(data)) => {
+                pieces += 1;
+                if pieces > FREE_PIECES + whole.len() / PIECE_BYTES {
+                    return Err(too_many_pieces());
                 }
+                check_length(whole.len() + data.len(), limit)?;
+                if declared.is_none() {
+                    reserved.grow(data.len())?;
+                }
+                whole.extend_from_slice(&data);
             }
             Some(Err(_)) => {
                 return Err(InferError::new(
                     Code::Cancelled,
                     "the request ended before its body was complete",
                 ));
+            }
+        }
+        next = Poll::Pending;
+    }
+}
+
+/// The next piece of data; trailers are passed over.
+fn poll_data(body: &mut Incoming, context: &mut Context<'_>) -> Poll<Piece> {
+    loop {
+        match ready!(Pin::new(&mut *body).poll_frame(context)) {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Poll::Ready(Some(Ok(data)));
+                }
             }
         }
     }

@@ -34,10 +34,6 @@ pub use telemetry::TelemetryConfig;
 use crate::types::ModelName;
 use range::{Problem, Validate};
 
-/// Depth of nesting in a JSON body: not configurable, because no tensor needs
-/// more than its rank and the request around it.
-pub const MAX_JSON_DEPTH: usize = 32;
-
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -56,6 +52,12 @@ impl Config {
     /// Reads `yaml`, which came from `source`: a name for error messages.
     pub fn parse(yaml: &str, source: &str) -> Result<Config, ConfigError> {
         parse::parse(yaml, source)
+    }
+
+    /// Checks a configuration that was put together rather than read, as where
+    /// flags won over a file. `source` names it in the error.
+    pub fn check(&self, source: &str) -> Result<(), ConfigError> {
+        self.validate().map_err(|problem| ConfigError::problem(problem, "", source))
     }
 
     /// How the model `name` is served: the built-in defaults, `models.defaults`,

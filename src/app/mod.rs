@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::admission::ByteBudget;
 use crate::api::net::{self, Workers};
 use crate::api::{Face, serve_ops};
-use crate::control::load_folder;
+use crate::control::{Loads, load_folder};
 use crate::engine::{EngineError, Library};
 use crate::registry::FolderError;
 use crate::request::Gateway;
@@ -38,6 +38,18 @@ pub enum AppError {
     Start(#[from] io::Error),
 }
 
+/// Checks what `serve` would read: the models folder and every `model.yaml`.
+///
+/// # Errors
+/// Says what is wrong, one line a model.
+pub fn check(config: &Config) -> Result<(), String> {
+    let Some(folder) = &config.models.dir else { return Err(AppError::NoModels.to_string()) };
+    let found = crate::registry::list(folder).map_err(|error| error.to_string())?;
+    let wrong: Vec<String> =
+        found.iter().filter_map(|model| wire::model_settings(config, model).err()).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
 /// Serves until a signal says stop.
 pub fn serve(config: Config) -> Result<(), AppError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -56,7 +68,6 @@ async fn run(config: Config) -> Result<(), AppError> {
     let folder = config.models.dir.clone().ok_or(AppError::NoModels)?;
     let signals = Signals::listen()?;
     let library = Library::open(config.onnxruntime.path.as_deref())?;
-    tracing::info!(version = library.version(), path = %library.path().display(), "ONNX Runtime");
 
     let threads = wire::network_threads(&config);
     let telemetry = Arc::new(Telemetry::new(TelemetryOptions {
@@ -67,11 +78,8 @@ async fn run(config: Config) -> Result<(), AppError> {
     let max_request = Duration::from_millis(config.limits.max_request_ms);
     let shutdown = config.server.shutdown.clone();
     let gateway = Arc::new(Gateway::new(telemetry, budget, max_request));
-    let face = Arc::new(Face::new(
-        Arc::clone(&gateway),
-        wire::limits(&config),
-        config.server.reflection,
-    ));
+    let face =
+        Arc::new(Face::new(Arc::clone(&gateway), wire::limits(&config), config.server.reflection));
     face.set_serving(false).await;
 
     let http = listen("http", config.server.http)?;
@@ -81,6 +89,7 @@ async fn run(config: Config) -> Result<(), AppError> {
     let (serving_ops, stop_ops) = watch::channel(false);
     let ops = tokio::spawn(serve_ops(ops, Arc::clone(&gateway), stop_ops));
     let (workers, pool) = Workers::start(threads, &face, &stop_accepting)?;
+    tokio::spawn(Arc::clone(&workers).watch());
     let http = tokio::spawn(http.accept_into(Arc::clone(&workers), stop_accepting.clone()));
     let grpc = tokio::spawn(grpc.accept_into(workers, stop_accepting));
 
@@ -100,10 +109,14 @@ async fn run(config: Config) -> Result<(), AppError> {
     };
     match loaded {
         Some(Err(error)) => return Err(error.into()),
-        Some(Ok(())) => {
+        Some(Ok(Loads { ready: 0, failed })) if failed > 0 => {
+            tracing::error!(failed, "no model could be loaded: staying not ready");
+            stopping.await;
+        }
+        Some(Ok(loads)) => {
             gateway.set_loaded();
             face.set_serving(true).await;
-            tracing::info!("ready");
+            tracing::info!(ready = loads.ready, failed = loads.failed, "ready");
             stopping.await;
         }
         None => {}

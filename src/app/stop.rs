@@ -23,7 +23,8 @@ impl Signals {
 
     /// Waits for a signal.
     pub(super) async fn first(&self) {
-        let (mut terminate, mut interrupt) = (self.terminate.lock().await, self.interrupt.lock().await);
+        let (mut terminate, mut interrupt) =
+            (self.terminate.lock().await, self.interrupt.lock().await);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

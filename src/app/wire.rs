@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::config::{self, Config, ModelOptions};
-use crate::api::codec::DecodeLimits;
 use crate::api::WireLimits;
+use crate::api::codec::DecodeLimits;
 use crate::api::net::TimeLimits;
 use crate::control::ModelSettings;
 use crate::engine;

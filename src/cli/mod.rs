@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 /// Serves ONNX models over gRPC and HTTP.
 #[derive(Debug, Parser)]
-#[command(name = "modelgate", version, about, max_term_width = 100)]
+#[command(name = "modelgate", version, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,

@@ -20,19 +20,19 @@ pub(super) struct Serve {
     #[arg(long, env = "MODELGATE_MODELS", value_name = "DIR")]
     models: Option<PathBuf>,
     /// Address of the inference HTTP listener [default: 127.0.0.1:8000]
-    #[arg(long, env = "MODELGATE_HTTP", value_name = "ADDR")]
+    #[arg(long, env = "MODELGATE_HTTP", value_name = "ADDR", value_parser = address)]
     http: Option<SocketAddr>,
     /// Address of the inference gRPC listener [default: 127.0.0.1:8001]
-    #[arg(long, env = "MODELGATE_GRPC", value_name = "ADDR")]
+    #[arg(long, env = "MODELGATE_GRPC", value_name = "ADDR", value_parser = address)]
     grpc: Option<SocketAddr>,
     /// Address of metrics and health [default: 127.0.0.1:8002]
-    #[arg(long, env = "MODELGATE_METRICS", value_name = "ADDR")]
+    #[arg(long, env = "MODELGATE_METRICS", value_name = "ADDR", value_parser = address)]
     metrics: Option<SocketAddr>,
     /// ONNX Runtime's shared library, 1.28 or later [default: searched for]
     #[arg(long, env = "MODELGATE_ONNXRUNTIME", value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
-    /// Check the configuration and exit
-    #[arg(long, env = "MODELGATE_CHECK")]
+    /// Check the configuration and every model.yaml, and exit
+    #[arg(long, env = "MODELGATE_CHECK", value_parser = clap::builder::FalseyValueParser::new())]
     check: bool,
 }
 
@@ -46,8 +46,16 @@ impl Serve {
             }
         };
         if self.check {
-            println!("the configuration is valid");
-            return ExitCode::SUCCESS;
+            return match app::check(&config) {
+                Ok(()) => {
+                    println!("the configuration is valid");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::from(CONFIG_INVALID)
+                }
+            };
         }
         if let Err(error) = logs::init(config.telemetry.log_format, &config.telemetry.log_level) {
             eprintln!("{error}");
@@ -72,6 +80,11 @@ impl Serve {
         config.server.grpc = self.grpc.unwrap_or(config.server.grpc);
         config.server.metrics = self.metrics.unwrap_or(config.server.metrics);
         config.onnxruntime.path = self.onnxruntime.clone().or(config.onnxruntime.path);
+        config.check("the configuration with the flags")?;
         Ok(config)
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:8000 or [::1]:8000".to_owned())
 }

@@ -7,9 +7,7 @@ use std::time::Instant;
 
 use crate::engine::{Cost, Engine, EngineError, Library, OrtEngine, SessionOptions, measure};
 use crate::registry::{self, FolderError, Found};
-use crate::serving::{
-    Catalog, ExecutionOptions, Loaded, Servable, State, VersionEntry,
-};
+use crate::serving::{Catalog, ExecutionOptions, Loaded, Servable, State, VersionEntry};
 use crate::telemetry::{Telemetry, VersionLabels, VersionMetrics};
 use crate::types::{ModelName, Version};
 
@@ -28,7 +26,8 @@ pub struct ModelSettings {
 
 /// Loads every model of `folder`, one after the other, and publishes each
 /// version as it becomes ready. A model or version that cannot be loaded
-/// becomes `UNAVAILABLE` with the reason; the others are served.
+/// becomes `UNAVAILABLE` with the reason; the others are served. Tells how
+/// many versions are ready and how many are not.
 ///
 /// # Errors
 /// When the folder cannot be listed.
@@ -38,7 +37,8 @@ pub fn load_folder(
     catalog: &Catalog,
     telemetry: &Telemetry,
     settings: impl Fn(&Found) -> Result<ModelSettings, String>,
-) -> Result<(), FolderError> {
+) -> Result<Loads, FolderError> {
+    let mut loads = Loads::default();
     let found = registry::list(folder)?;
     if found.is_empty() {
         tracing::warn!(folder = %folder.display(), "no models in this folder");
@@ -46,20 +46,24 @@ pub fn load_folder(
     for model in &found {
         let settings = settings(model);
         for (version, file) in &model.versions {
-            match &settings {
-                Ok(settings) if !settings.versions.contains(version) => {}
-                Ok(settings) => {
-                    let loading = Loading { library, catalog, telemetry, name: &model.name, version: *version };
-                    loading.run(file, settings);
-                }
-                Err(reason) => {
-                    let loading = Loading { library, catalog, telemetry, name: &model.name, version: *version };
-                    loading.failed(reason, loading.metrics(Arc::from("")));
-                }
-            }
+            let loading =
+                Loading { library, catalog, telemetry, name: &model.name, version: *version };
+            let is_ready = match &settings {
+                Ok(settings) if !settings.versions.contains(version) => continue,
+                Ok(settings) => loading.run(file, settings),
+                Err(reason) => loading.refuse(reason, file),
+            };
+            if is_ready { loads.ready += 1 } else { loads.failed += 1 }
         }
     }
-    Ok(())
+    Ok(loads)
+}
+
+/// Outcome of loading a folder, in versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loads {
+    pub ready: usize,
+    pub failed: usize,
 }
 
 /// Whether rows are cheaper together than alone. Some models, such as
@@ -81,7 +85,8 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    fn run(&self, file: &Path, settings: &ModelSettings) {
+    /// Loads the version; true when it is ready.
+    fn run(&self, file: &Path, settings: &ModelSettings) -> bool {
         let started = Instant::now();
         let digest: Arc<str> = registry::sha256(file).unwrap_or_default().into();
         let metrics = self.metrics(Arc::clone(&digest));
@@ -98,9 +103,14 @@ impl Loading<'_> {
                     "model ready"
                 );
                 self.publish(State::Ready, "", Some(Arc::new(servable)), &metrics);
+                true
             }
-            Err(error) => self.failed(&error.to_string(), metrics),
+            Err(error) => self.failed(&error.to_string(), file, &metrics),
         }
+    }
+
+    fn refuse(&self, reason: &str, file: &Path) -> bool {
+        self.failed(reason, file, &self.metrics(Arc::from("")))
     }
 
     fn load(
@@ -109,7 +119,8 @@ impl Loading<'_> {
         settings: &ModelSettings,
         metrics: &Arc<VersionMetrics>,
     ) -> Result<Servable, EngineError> {
-        let engine = OrtEngine::load(self.library, file, &settings.session)?.with_labels(&settings.labels)?;
+        let engine = OrtEngine::load(self.library, file, &settings.session)?
+            .with_labels(&settings.labels)?;
         metrics.set_memory(engine.memory_bytes());
         let measured = measure(&engine, settings.execution.max_batch_rows);
         let mut execution = settings.execution.clone();
@@ -133,9 +144,13 @@ impl Loading<'_> {
         self.telemetry.version(VersionLabels { digest, source: Arc::from("dir"), ..labels })
     }
 
-    fn failed(&self, reason: &str, metrics: Arc<VersionMetrics>) {
-        tracing::error!(model = %self.name, version = %self.version, reason, "model not loaded");
-        self.publish(State::Unavailable, reason, None, &metrics);
+    fn failed(&self, reason: &str, file: &Path, metrics: &Arc<VersionMetrics>) -> bool {
+        tracing::error!(
+            model = %self.name, version = %self.version, reason, hint = hint(reason),
+            "model not loaded"
+        );
+        self.publish(State::Unavailable, &without_folders(reason, file), None, metrics);
+        false
     }
 
     fn publish(
@@ -153,5 +168,42 @@ impl Loading<'_> {
             metrics: Arc::clone(metrics),
         };
         self.catalog.set(self.name, self.version, entry);
+    }
+}
+
+/// A reason as clients may read it: without the folders of this machine.
+fn without_folders(reason: &str, file: &Path) -> String {
+    let folders = file.ancestors().skip(1).filter(|folder| folder.parent().is_some());
+    folders.fold(reason.to_owned(), |reason, folder| {
+        reason.replace(&format!("{}/", folder.display()), "")
+    })
+}
+
+/// What helps with failures whose reason does not say it.
+fn hint(reason: &str) -> Option<&'static str> {
+    reason.contains("locale").then_some(
+        "the model's StringNormalizer wants a locale that this machine lacks: install it, or \
+         export the model with locale \"C\"",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_lose_the_machines_folders() {
+        let file = Path::new("/srv/models/iris/1/model.onnx");
+        let reason =
+            "Load model from /srv/models/iris/1/model.onnx failed: /srv/models/iris/model.yaml";
+        assert_eq!(without_folders(reason, file), "Load model from model.onnx failed: model.yaml");
+    }
+
+    #[test]
+    fn batches_must_be_cheaper_by_the_row() {
+        let cost = |rows, nanos| Cost { rows, input_bytes: rows * 4, nanos };
+        assert!(batching_pays(&[cost(1, 100), cost(16, 900)]));
+        assert!(!batching_pays(&[cost(1, 100), cost(16, 1_700)]));
+        assert!(batching_pays(&[cost(1, 100)]), "nothing says otherwise");
     }
 }

@@ -2,4 +2,4 @@
 
 mod load;
 
-pub use load::{ModelSettings, load_folder};
+pub use load::{Loads, ModelSettings, load_folder};

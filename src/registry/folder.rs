@@ -69,12 +69,14 @@ fn model(folder: &Path) -> Option<Found> {
             Ok(version) if file.is_file() => {
                 versions.insert(version, file);
             }
-            Ok(version) => tracing::warn!(model = %name, %version, "no {MODEL_FILE} in this version"),
+            Ok(version) => {
+                tracing::warn!(model = %name, %version, "no {MODEL_FILE} in this version")
+            }
             Err(error) => tracing::warn!(model = %name, %error, "passing over a folder"),
         }
     }
     if versions.is_empty() {
-        tracing::debug!(model = %name, "no version in this folder");
+        tracing::warn!(model = %name, "no <version>/{MODEL_FILE} in this folder; passing it over");
         return None;
     }
     let options = Some(folder.join("model.yaml")).filter(|path| path.is_file());
@@ -123,9 +125,20 @@ mod tests {
     fn models_and_versions_are_found_and_the_rest_is_passed_over() {
         let root = tempfile::tempdir().expect("a folder");
         for file in [
-            "a/1/model.onnx", "a/10/model.onnx", "a/2/model.onnx", "a/model.yaml", "a/x/model.onnx",
-            "a/.3/model.onnx", "a/0/model.onnx", "a/4/other.onnx", "flat/model.onnx",
-            ".hidden/1/model.onnx", "_half/1/model.onnx", "bad name/1/model.onnx", "train.py", "empty/x",
+            "a/1/model.onnx",
+            "a/10/model.onnx",
+            "a/2/model.onnx",
+            "a/model.yaml",
+            "a/x/model.onnx",
+            "a/.3/model.onnx",
+            "a/0/model.onnx",
+            "a/4/other.onnx",
+            "flat/model.onnx",
+            ".hidden/1/model.onnx",
+            "_half/1/model.onnx",
+            "bad name/1/model.onnx",
+            "train.py",
+            "empty/x",
         ] {
             touch(root.path(), file);
         }

@@ -2,4 +2,4 @@
 
 mod folder;
 
-pub use folder::{Found, FolderError, list, sha256};
+pub use folder::{FolderError, Found, list, sha256};

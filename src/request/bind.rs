@@ -91,7 +91,10 @@ fn bind_inputs(
         };
         check(&signature.inputs[index], &input.tensor)?;
         if slots[index].replace(input.tensor).is_some() {
-            return Err(InferError::invalid(format!("input '{}' is given twice", clip(&input.name))));
+            return Err(InferError::invalid(format!(
+                "input '{}' is given twice",
+                clip(&input.name)
+            )));
         }
     }
     if let Some(missing) = slots.iter().position(Option::is_none) {
@@ -149,7 +152,7 @@ fn bind_raw(signature: &Signature, body: Bytes) -> Result<Tensor, InferError> {
             "a raw binary request needs an input with at most one free dimension beside the batch, {spec} has more"
         )));
     }
-    let elements = fixed.filter(|fixed| *fixed > 0 && body.len() % fixed == 0);
+    let elements = fixed.filter(|fixed| *fixed > 0 && body.len().is_multiple_of(*fixed));
     let Some(free_size) = elements.map(|fixed| body.len() / fixed) else {
         return Err(InferError::invalid(format!(
             "the raw body has {} bytes, which do not fill input {spec}",

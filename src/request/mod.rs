@@ -13,9 +13,9 @@ pub use bind::{Bound, bind};
 pub use id::RequestId;
 
 use crate::admission::ByteBudget;
-use crate::serving::{Catalog, Servable};
-use crate::telemetry::{Protocol, Telemetry};
-use crate::types::{InferError, InferRequest, OutputTensor, Outputs, Parameter};
+use crate::serving::{Catalog, Running, Servable, Wanted};
+use crate::telemetry::{InflightGuard, Protocol, Telemetry};
+use crate::types::{Code, InferError, InferRequest, OutputTensor, Outputs, Parameter};
 
 /// What the whole gateway shares on the way of a request.
 pub struct Gateway {
@@ -57,8 +57,121 @@ pub struct Answer {
     pub classification: SmallVec<[u32; 4]>,
 }
 
+/// A routed request. Whatever comes of it is counted once: when it is
+/// answered, when it failed, or when it is dropped because its caller left.
+pub struct Ticket {
+    servable: Arc<Servable>,
+    protocol: Protocol,
+    received: Instant,
+    max_request: Duration,
+    counted: bool,
+    _in_flight: InflightGuard,
+}
+
+/// A request whose run was started.
+pub struct Begun {
+    ticket: Ticket,
+    id: RequestId,
+    running: Running,
+    wanted: Wanted,
+    binary: SmallVec<[bool; 4]>,
+    classification: SmallVec<[u32; 4]>,
+}
+
+impl Ticket {
+    /// Fits a decoded request to its model and starts it.
+    ///
+    /// # Errors
+    /// As [`bind`].
+    pub fn begin(self, call: &Call<'_>, request: InferRequest<'_>) -> Result<Begun, InferError> {
+        let id = RequestId::choose(call.header_id, &request.id);
+        let deadline = call.received + self.allowed(call, &request);
+        match bind(self.servable.signature(), request, deadline) {
+            Ok(Bound { work, binary, classification }) => {
+                let wanted = work.wanted.clone();
+                let running = self.servable.start(work);
+                Ok(Begun { ticket: self, id, running, wanted, binary, classification })
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Counts the request as failed.
+    pub fn failed(mut self, error: InferError) -> InferError {
+        self.count(Some(error.code));
+        if let Some(reason) = error.reason {
+            self.servable.model_metrics.rejected(reason);
+        }
+        error
+    }
+
+    fn count(&mut self, code: Option<Code>) {
+        self.counted = true;
+        self.servable.metrics().finished(self.protocol, code, self.received.elapsed());
+    }
+
+    /// The least of what the server, the header and the body's `timeout` parameter (µs) allow.
+    fn allowed(&self, call: &Call<'_>, request: &InferRequest<'_>) -> Duration {
+        let parameter = request.parameters.iter().find_map(|(name, value)| match value {
+            Parameter::Int(us) if name == "timeout" => u64::try_from(*us).ok(),
+            Parameter::Uint(us) if name == "timeout" => Some(*us),
+            _ => None,
+        });
+        // Triton's clients send 0 for "no timeout".
+        let parameter = parameter.filter(|us| *us > 0).map(Duration::from_micros);
+        [call.timeout, parameter].into_iter().flatten().fold(self.max_request, Duration::min)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.counted {
+            self.count(Some(Code::Cancelled));
+        }
+    }
+}
+
+impl Begun {
+    /// Waits for the model's answer and gives it its wire form. A request whose
+    /// answer cannot be encoded has failed.
+    pub async fn answer<T>(
+        self,
+        encode: impl FnOnce(Answer) -> Result<T, InferError>,
+    ) -> Result<T, InferError> {
+        let Begun { mut ticket, id, running, wanted, binary, classification } = self;
+        let done = match running.answer().await {
+            Ok(done) => done,
+            Err(error) => return Err(ticket.failed(error)),
+        };
+        let servable = Arc::clone(&ticket.servable);
+        let signature = servable.signature();
+        let outputs = done
+            .outputs
+            .into_iter()
+            .zip(wanted)
+            .zip(binary)
+            .map(|((tensor, index), binary)| OutputTensor {
+                name: Arc::clone(&signature.outputs[index].name),
+                tensor,
+                binary,
+            })
+            .collect();
+        match encode(Answer { id, servable, outputs, classification }) {
+            Ok(encoded) => {
+                ticket.count(None);
+                Ok(encoded)
+            }
+            Err(error) => Err(ticket.failed(error)),
+        }
+    }
+}
+
 impl Gateway {
-    pub fn new(telemetry: Arc<Telemetry>, budget: Arc<ByteBudget>, max_request: Duration) -> Gateway {
+    pub fn new(
+        telemetry: Arc<Telemetry>,
+        budget: Arc<ByteBudget>,
+        max_request: Duration,
+    ) -> Gateway {
         Gateway {
             catalog: Catalog::default(),
             budget,
@@ -96,69 +209,26 @@ impl Gateway {
         self.lifecycle.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Answers one decoded request, and counts it whatever comes of it. `encode`
-    /// gives the answer its wire form: a request whose answer cannot be told failed.
-    pub async fn infer<T>(
-        &self,
-        call: &Call<'_>,
-        request: InferRequest<'_>,
-        encode: impl FnOnce(Answer) -> Result<T, InferError>,
-    ) -> Result<T, InferError> {
-        // The one look at what is served: this version is the truth until the answer.
-        let servable = match self.catalog.load().resolve(call.model, call.version) {
-            Ok(servable) => Arc::clone(servable),
+    /// Chooses the version that answers a request: the one look at what is
+    /// served, and the truth until the answer.
+    ///
+    /// # Errors
+    /// As [`Snapshot::resolve`](crate::serving::Snapshot::resolve).
+    pub fn route(&self, call: &Call<'_>) -> Result<Ticket, InferError> {
+        match self.catalog.load().resolve(call.model, call.version) {
+            Ok(servable) => Ok(Ticket {
+                servable: Arc::clone(servable),
+                protocol: call.protocol,
+                received: call.received,
+                max_request: self.max_request,
+                counted: false,
+                _in_flight: servable.model_metrics.enter(),
+            }),
             Err(error) => {
-                self.telemetry.unknown_model().finished(call.protocol, error.code);
-                return Err(error);
+                self.refused(call.protocol, &error);
+                Err(error)
             }
-        };
-        let _in_flight = servable.model_metrics.enter();
-        let outcome = self.answer(&servable, call, request).await.and_then(encode);
-        let code = outcome.as_ref().err().map(|error| error.code);
-        servable.metrics().finished(call.protocol, code, call.received.elapsed());
-        if let Some(reason) = outcome.as_ref().err().and_then(|error| error.reason) {
-            servable.model_metrics.rejected(reason);
         }
-        outcome
-    }
-
-    async fn answer(
-        &self,
-        servable: &Arc<Servable>,
-        call: &Call<'_>,
-        request: InferRequest<'_>,
-    ) -> Result<Answer, InferError> {
-        let id = RequestId::choose(call.header_id, &request.id);
-        let deadline = call.received + self.allowed(call, &request);
-        let Bound { work, binary, classification } =
-            bind(servable.signature(), request, deadline)?;
-        let wanted = work.wanted.clone();
-        let done = servable.infer(work).await?;
-        let signature = servable.signature();
-        let outputs = done
-            .outputs
-            .into_iter()
-            .zip(wanted)
-            .zip(binary)
-            .map(|((tensor, index), binary)| OutputTensor {
-                name: Arc::clone(&signature.outputs[index].name),
-                tensor,
-                binary,
-            })
-            .collect();
-        Ok(Answer { id, servable: Arc::clone(servable), outputs, classification })
-    }
-
-    /// The least of what the server, the header and the body's `timeout` parameter (µs) allow.
-    fn allowed(&self, call: &Call<'_>, request: &InferRequest<'_>) -> Duration {
-        let parameter = request.parameters.iter().find_map(|(name, value)| match value {
-            Parameter::Int(us) if name == "timeout" => u64::try_from(*us).ok(),
-            Parameter::Uint(us) if name == "timeout" => Some(*us),
-            _ => None,
-        });
-        // Triton's clients send 0 for "no timeout".
-        let parameter = parameter.filter(|us| *us > 0).map(Duration::from_micros);
-        [call.timeout, parameter].into_iter().flatten().fold(self.max_request, Duration::min)
     }
 
     /// The version that a question about a model is about, without a request.
@@ -166,24 +236,12 @@ impl Gateway {
         self.catalog.load().resolve(model, version).cloned()
     }
 
-    /// Counts a request that failed before it could be routed, as one that
-    /// could not be decoded.
-    pub fn refused(&self, call: &Call<'_>, error: &InferError) {
-        match self.catalog.load().resolve(call.model, call.version) {
-            Ok(servable) => {
-                let total = call.received.elapsed();
-                servable.metrics().finished(call.protocol, Some(error.code), total);
-                if let Some(reason) = error.reason {
-                    servable.model_metrics.rejected(reason);
-                }
-            }
-            Err(_) => {
-                let unknown = self.telemetry.unknown_model();
-                unknown.finished(call.protocol, error.code);
-                if let Some(reason) = error.reason {
-                    unknown.rejected(reason);
-                }
-            }
+    /// Counts a request that failed before it could be routed.
+    pub fn refused(&self, protocol: Protocol, error: &InferError) {
+        let unknown = self.telemetry.unknown_model();
+        unknown.finished(protocol, error.code);
+        if let Some(reason) = error.reason {
+            unknown.rejected(reason);
         }
     }
 }

@@ -67,7 +67,8 @@ impl CostTable {
         if let Some(ns) = known(wanted) {
             return ns;
         }
-        let smaller = (0..wanted).rev().find_map(|i| Some(known(i)?.saturating_mul(1 << (wanted - i))));
+        let smaller =
+            (0..wanted).rev().find_map(|i| Some(known(i)?.saturating_mul(1 << (wanted - i))));
         smaller.or_else(|| (wanted + 1..BUCKETS).find_map(known)).unwrap_or(0)
     }
 

@@ -145,8 +145,7 @@ fn run_batch(
         let deadline = jobs.iter().map(|job| job.work.deadline).max();
 
         let run_started = Instant::now();
-        let outputs =
-            model.engine.run(&inputs, &wanted, deadline).map_err(BatchError::Engine)?;
+        let outputs = model.engine.run(&inputs, &wanted, deadline).map_err(BatchError::Engine)?;
         let run_ended = Instant::now();
         learn(model, bytes, run_ended - run_started);
 

@@ -52,7 +52,8 @@ pub(super) struct Job {
     reply: oneshot::Sender<Result<Done, InferError>>,
 }
 
-pub(super) type Pending = oneshot::Receiver<Result<Done, InferError>>;
+/// The way an answer comes back.
+pub type Pending = oneshot::Receiver<Result<Done, InferError>>;
 
 impl Job {
     pub(super) fn new(work: Work) -> (Job, Pending) {

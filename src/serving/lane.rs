@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::batching::may_share;
 use super::execute::run_together;
@@ -40,11 +40,9 @@ impl Lane {
         Ok(Lane { jobs })
     }
 
-    /// Queues a job; gives it back when the queue is full.
-    pub(super) fn submit(&self, job: Job) -> Result<(), Job> {
-        self.jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
-        })
+    /// Queues a job; false, and the job is dropped, when the queue is full.
+    pub(super) fn submit(&self, job: Job) -> bool {
+        self.jobs.try_send(job).is_ok()
     }
 }
 
@@ -88,10 +86,7 @@ fn fill(
         let next = if model.options.max_batch_delay.is_zero() {
             waiting.try_recv().ok()
         } else {
-            match waiting.recv_deadline(company_until) {
-                Ok(job) => Some(job),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            }
+            waiting.recv_deadline(company_until).ok()
         };
         let Some(job) = next else { break };
         if fits(&job, &batch) { batch.push(job) } else { aside.push_back(job) }

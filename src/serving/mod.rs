@@ -18,4 +18,4 @@ pub mod turn;
 pub use catalog::{Catalog, ModelEntry, Snapshot, State, VersionEntry};
 pub use job::{Done, Wanted, Work};
 pub use options::{Execution, ExecutionOptions};
-pub use servable::{Loaded, Servable};
+pub use servable::{Loaded, Running, Servable};

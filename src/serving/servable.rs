@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::cost::CostTable;
 use super::execute::{deadline_passed, run_alone};
-use super::job::{Done, Job, Work};
+use super::job::{Done, Job, Pending, Work};
 use super::lane::Lane;
 use super::options::{Execution, ExecutionOptions};
 use super::turn;
@@ -100,15 +100,18 @@ impl Servable {
         std::str::from_utf8(&self.version_text).unwrap_or_default()
     }
 
-    /// Runs the work where its cost says, and returns its answer.
-    pub async fn infer(&self, work: Work) -> Result<Done, InferError> {
+    /// Starts the work where its cost says.
+    pub fn start(&self, work: Work) -> Running {
         match self.place(&work) {
-            Execution::Inline => run_alone(&self.loaded, &work),
-            Execution::Lane => self.infer_on_lane(work).await,
+            Execution::Inline => {
+                self.loaded.metrics.queued(Duration::ZERO);
+                Running::Ended(run_alone(&self.loaded, &work))
+            }
+            Execution::Lane => self.start_on_lane(work),
             Execution::Turn | Execution::Auto => {
                 let (job, pending) = Job::new(work);
                 turn::enqueue(&self.loaded, job);
-                pending.await.unwrap_or_else(|_| Err(lost()))
+                Running::InTurn(pending)
             }
         }
     }
@@ -121,7 +124,7 @@ impl Servable {
                 if loaded.cost.is_dear(bytes) {
                     return Execution::Lane;
                 }
-                if !turn::is_served() {
+                if !turn::is_worthwhile() {
                     return Execution::Inline;
                 }
                 let budget = loaded.options.inline_budget.as_nanos() as u64;
@@ -132,15 +135,15 @@ impl Servable {
                     Execution::Turn
                 }
             }
-            Execution::Turn if !turn::is_served() => Execution::Inline,
+            Execution::Turn if !turn::is_worthwhile() => Execution::Inline,
             set => set,
         }
     }
 
-    async fn infer_on_lane(&self, work: Work) -> Result<Done, InferError> {
+    fn start_on_lane(&self, work: Work) -> Running {
         let deadline = work.deadline;
         if deadline <= Instant::now() {
-            return Err(deadline_passed());
+            return Running::Ended(Err(deadline_passed()));
         }
         let lane = self.lane.get_or_init(|| match Lane::start(&self.loaded) {
             Ok(lane) => Some(lane),
@@ -150,22 +153,49 @@ impl Servable {
             }
         });
         let Some(lane) = lane else {
-            return Err(InferError::internal("the model's lane could not be started"));
+            let error = InferError::internal("the model's lane could not be started");
+            return Running::Ended(Err(error));
         };
         let (job, pending) = Job::new(work);
-        if lane.submit(job).is_err() {
-            return Err(InferError::rejected(
-                Code::Unavailable,
-                Reason::QueueFull,
-                format!(
-                    "model '{}' has {} requests waiting, which is its limit; try again later",
-                    self.loaded.name, self.loaded.options.queue_requests
-                ),
-            ));
+        if lane.submit(job) {
+            Running::OnLane(pending, deadline)
+        } else {
+            Running::Ended(Err(self.queue_full()))
         }
-        match tokio::time::timeout_at(deadline.into(), pending).await {
-            Ok(answer) => answer.unwrap_or_else(|_| Err(lost())),
-            Err(_) => Err(deadline_passed()),
+    }
+
+    fn queue_full(&self) -> InferError {
+        let loaded = &self.loaded;
+        InferError::rejected(
+            Code::Unavailable,
+            Reason::QueueFull,
+            format!(
+                "model '{}' has {} requests waiting, which is its limit; try again later",
+                loaded.name, loaded.options.queue_requests
+            ),
+        )
+    }
+}
+
+/// Work that was started. Dropping it tells a lane that nobody waits.
+pub enum Running {
+    Ended(Result<Done, InferError>),
+    InTurn(Pending),
+    OnLane(Pending, Instant),
+}
+
+impl Running {
+    /// Waits for the answer, on a lane no longer than until the deadline.
+    pub async fn answer(self) -> Result<Done, InferError> {
+        match self {
+            Running::Ended(result) => result,
+            Running::InTurn(pending) => pending.await.unwrap_or_else(|_| Err(lost())),
+            Running::OnLane(pending, deadline) => {
+                match tokio::time::timeout_at(deadline.into(), pending).await {
+                    Ok(answer) => answer.unwrap_or_else(|_| Err(lost())),
+                    Err(_) => Err(deadline_passed()),
+                }
+            }
         }
     }
 }

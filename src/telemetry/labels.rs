@@ -85,7 +85,6 @@ mod tests {
             (Some(Code::NotFound), "not_found"),
             (Some(Code::MethodNotAllowed), "unimplemented"),
             (Some(Code::TooLarge), "resource_exhausted"),
-            (Some(Code::HeadTooLarge), "resource_exhausted"),
             (Some(Code::ResourceExhausted), "resource_exhausted"),
             (Some(Code::Unavailable), "unavailable"),
             (Some(Code::DeadlineExceeded), "deadline_exceeded"),

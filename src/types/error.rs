@@ -14,8 +14,6 @@ pub enum Code {
     MethodNotAllowed,
     /// The message is larger than a limit; trying again will not help.
     TooLarge,
-    /// Request head larger than a limit.
-    HeadTooLarge,
     /// A quota is used up; trying again later may help.
     ResourceExhausted,
     Unavailable,
@@ -34,7 +32,6 @@ impl Code {
             Code::NotFound => 404,
             Code::MethodNotAllowed => 405,
             Code::TooLarge => 413,
-            Code::HeadTooLarge => 431,
             Code::ResourceExhausted => 429,
             Code::Unavailable => 503,
             Code::DeadlineExceeded => 504,
@@ -52,7 +49,7 @@ impl Code {
             Code::InvalidArgument | Code::UnsupportedMedia => 3,
             Code::DeadlineExceeded => 4,
             Code::NotFound => 5,
-            Code::TooLarge | Code::HeadTooLarge | Code::ResourceExhausted => 8,
+            Code::TooLarge | Code::ResourceExhausted => 8,
             Code::Unimplemented | Code::MethodNotAllowed => 12,
             Code::Internal => 13,
             Code::Unavailable => 14,

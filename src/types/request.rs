@@ -24,10 +24,6 @@ pub struct InferRequest<'a> {
 }
 
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per request on the stack; a box would be an allocation per request"
-)]
 pub enum Payload<'a> {
     Inputs(SmallVec<[InputTensor<'a>; 2]>),
     /// A raw binary request (`Inference-Header-Content-Length: 0`): the whole

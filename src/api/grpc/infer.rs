@@ -20,7 +20,6 @@ use crate::types::{InferError, Parameter};
 
 const PATH: &str = "/inference.GRPCInferenceService/ModelInfer";
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// Compressed flag and length in front of every message.
@@ -33,7 +32,9 @@ pub fn takes(request: &Request<Incoming>) -> bool {
 }
 
 pub async fn answer(face: &Face, request: Request<Incoming>) -> Response<ResponseBody> {
-    answer_unary(face, request).await.unwrap_or_else(|error| refuse(&error))
+    let id = request.headers().get(headers::REQUEST_ID).cloned();
+    let outcome = answer_unary(face, request).await;
+    outcome.unwrap_or_else(|error| headers::identified(refuse(&error), id))
 }
 
 async fn answer_unary(
@@ -49,15 +50,13 @@ async fn answer_unary(
     let (message, reserved) = match read.await {
         Ok(read) => read,
         Err(error) => {
-            face.gateway.refused(&unknown_call(received), &error);
+            face.gateway.refused(Protocol::Grpc, &error);
             return Err(error);
         }
     };
     let (message, answer) =
         predict(&face.gateway, &face.limits.decode, &head.headers, message, received, &[]).await?;
-    let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert(STATUS, HeaderValue::from_static("0"));
-    let body = ResponseBody::message(frame(&message), trailers).reserving(reserved);
+    let body = ResponseBody::message(frame(&message)).reserving(reserved);
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, GRPC);
@@ -85,15 +84,12 @@ pub async fn predict(
         timeout: None,
         received,
     };
-    let decoded = headers::timeout(headers).and_then(|timeout| {
-        protobuf::decode_infer(&mut message, limits).map(|request| (timeout, request))
-    });
+    let ticket = gateway.route(&call)?;
+    let decoded = headers::timeout(headers)
+        .and_then(|timeout| Ok((timeout, protobuf::decode_infer(&mut message, limits)?)));
     let (timeout, request) = match decoded {
         Ok(decoded) => decoded,
-        Err(error) => {
-            gateway.refused(&call, &error);
-            return Err(error);
-        }
+        Err(error) => return Err(ticket.failed(error)),
     };
     let encode = |mut answer: Answer| {
         classify_outputs(&mut answer)?;
@@ -106,19 +102,7 @@ pub async fn predict(
         });
         Ok((response, answer))
     };
-    gateway.infer(&Call { timeout, ..call }, request, encode).await
-}
-
-/// A call whose model is not known because its message could not be read.
-fn unknown_call(received: Instant) -> Call<'static> {
-    Call {
-        protocol: Protocol::Grpc,
-        model: "",
-        version: "",
-        header_id: None,
-        timeout: None,
-        received,
-    }
+    ticket.begin(&Call { timeout, ..call }, request)?.answer(encode).await
 }
 
 /// Takes the one message out of its frame.
@@ -127,7 +111,9 @@ fn unframe(framed: Bytes) -> Result<pb::ModelInferRequest, InferError> {
         return Err(InferError::invalid("the call ended before its message"));
     };
     if *compressed != 0 {
-        return Err(InferError::invalid("the message is compressed, but no grpc-encoding says how"));
+        return Err(InferError::invalid(
+            "the message is compressed, but no grpc-encoding says how",
+        ));
     }
     let length = u32::from_be_bytes(*length) as usize;
     if length != rest.len() {
@@ -136,8 +122,9 @@ fn unframe(framed: Bytes) -> Result<pb::ModelInferRequest, InferError> {
             rest.len()
         )));
     }
-    pb::ModelInferRequest::decode(framed.slice(FRAME_HEAD..))
-        .map_err(|error| InferError::invalid(format!("the message is no ModelInferRequest: {error}")))
+    pb::ModelInferRequest::decode(framed.slice(FRAME_HEAD..)).map_err(|error| {
+        InferError::invalid(format!("the message is no ModelInferRequest: {error}"))
+    })
 }
 
 fn frame(message: &pb::ModelInferResponse) -> Bytes {

@@ -1,33 +1,31 @@
 //! `POST /v2/models/{model}[/versions/{version}]/infer`.
 
 use std::iter::once;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 
-use super::route::Target;
 use super::JSON;
-use crate::api::body::ResponseBody;
+use super::route::Target;
+use crate::admission::Reserved;
 use crate::api::answer::classify_outputs;
+use crate::api::body::ResponseBody;
 use crate::api::codec::compression::{self, Encoding};
 use crate::api::codec::{AnswerView, json};
 use crate::api::read::read_body;
 use crate::api::{Face, headers};
 use crate::request::{Answer, Call};
 use crate::telemetry::Protocol;
-use crate::types::{Code, InferError};
+use crate::types::{Code, InferError, InferRequest};
 
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// Pieces of an answer up to this size are sent as one.
 const JOIN_BYTES: usize = 16 << 10;
-
-/// Smaller answers are not worth compressing.
-const COMPRESS_BYTES: usize = 256;
 
 pub async fn answer(
     face: &Face,
@@ -47,36 +45,16 @@ pub async fn answer(
         timeout: None,
         received,
     };
-    let read = async {
-        check_content_type(&head.headers)?;
-        let timeout = headers::timeout(&head.headers)?;
-        let encoding = match head.headers.get(header::CONTENT_ENCODING) {
-            Some(encoding) => Encoding::of_request(encoding.to_str().unwrap_or("?"))?,
-            None => None,
-        };
-        let (mut body, mut reserved) = read_body(face, body).await?;
-        if let Some(encoding) = encoding {
-            body = compression::inflate(encoding, &body, face.limits.max_body_bytes)?;
-            reserved.grow(body.len())?;
-        }
-        Ok((timeout, body, reserved))
-    };
-    let (timeout, body, reserved) = match read.await {
+    // Before the body: a request for a model that is not here costs no reading.
+    let ticket = face.gateway.route(&call)?;
+    let read = match read(face, &head.headers, body).await {
         Ok(read) => read,
-        Err(error) => {
-            face.gateway.refused(&call, &error);
-            return Err(error);
-        }
+        Err(error) => return Err(ticket.failed(error)),
     };
-    let call = Call { timeout, ..call };
-    let decoded = header_length(&head.headers)
-        .and_then(|length| json::decode_infer(&body, length, &face.limits.decode));
-    let request = match decoded {
+    let call = Call { timeout: read.timeout, ..call };
+    let request = match decode(face, &head.headers, &read.body) {
         Ok(request) => request,
-        Err(error) => {
-            face.gateway.refused(&call, &error);
-            return Err(error);
-        }
+        Err(error) => return Err(ticket.failed(error)),
     };
     let echoed_id = request.id.clone();
     let encode = |mut answer: Answer| {
@@ -93,8 +71,38 @@ pub async fn answer(
         send(&mut response, &head.headers, encoded);
         Ok(response)
     };
-    let response = face.gateway.infer(&call, request, encode).await?;
-    Ok(response.map(|body| body.reserving(reserved)))
+    let response = ticket.begin(&call, request)?.answer(encode).await?;
+    Ok(response.map(|body| body.reserving(read.reserved)))
+}
+
+/// A body as it is decoded.
+struct Read {
+    timeout: Option<Duration>,
+    body: Bytes,
+    reserved: Reserved,
+}
+
+async fn read(face: &Face, headers: &HeaderMap, body: Incoming) -> Result<Read, InferError> {
+    check_content_type(headers)?;
+    let timeout = headers::timeout(headers)?;
+    let encoding = match headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) => Encoding::of_request(encoding.to_str().unwrap_or("?"))?,
+        None => None,
+    };
+    let (mut body, mut reserved) = read_body(face, body).await?;
+    if let Some(encoding) = encoding {
+        body = compression::inflate(encoding, &body, face.limits.max_body_bytes)?;
+        reserved.grow(body.len())?;
+    }
+    Ok(Read { timeout, body, reserved })
+}
+
+fn decode<'a>(
+    face: &Face,
+    headers: &HeaderMap,
+    body: &'a Bytes,
+) -> Result<InferRequest<'a>, InferError> {
+    json::decode_infer(body, header_length(headers)?, &face.limits.decode)
 }
 
 /// Puts the encoded answer into the response, compressed where the client asks for it.
@@ -110,7 +118,7 @@ fn send(response: &mut Response<ResponseBody>, asked: &HeaderMap, encoded: json:
     let length = json_length + encoded.binary_len;
     let encoding = asked
         .get(header::ACCEPT_ENCODING)
-        .filter(|_| length >= COMPRESS_BYTES)
+        .filter(|_| length >= compression::MIN_COMPRESSED)
         .and_then(|accepted| Encoding::of_answer(accepted.to_str().ok()?));
     let mut pieces: SmallVec<[Bytes; 2]> = SmallVec::new();
     if let Some(encoding) = encoding {
@@ -131,8 +139,8 @@ fn send(response: &mut Response<ResponseBody>, asked: &HeaderMap, encoded: json:
 /// The JSON part's length in a request with binary tensors; `None` where all is JSON.
 fn header_length(headers: &HeaderMap) -> Result<Option<usize>, InferError> {
     let Some(value) = headers.get(HEADER_LENGTH) else { return Ok(None) };
-    let length = headers::parse_number(value.as_bytes(), 18)
-        .and_then(|length| usize::try_from(length).ok());
+    let length =
+        headers::parse_number(value.as_bytes(), 18).and_then(|length| usize::try_from(length).ok());
     match length {
         Some(length) => Ok(Some(length)),
         None => Err(InferError::invalid(

@@ -9,10 +9,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::body::ResponseBody;
+use super::codec::compression::ACCEPTED;
 use super::read::read_body;
-use super::{Face, documents};
+use super::{Face, documents, headers};
 use crate::types::{Code, InferError};
-use route::Route;
+use route::{Question, Route};
 
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -20,54 +21,69 @@ type Answer = Result<Response<ResponseBody>, InferError>;
 
 /// Answers one HTTP request; errors become `{"error": "..."}`.
 pub async fn answer(face: &Face, request: Request<Incoming>) -> Response<ResponseBody> {
-    let path = request.uri().path().to_owned();
-    let outcome = match route::parse(&path) {
-        Some(route) => match route.method() {
-            method if method == *request.method() => respond(face, &route, request).await,
-            method => Err(wrong_method(request.method(), &method)),
-        },
+    // The URI shares the memory of the head that was read.
+    let uri = request.uri().clone();
+    let id = request.headers().get(headers::REQUEST_ID).cloned();
+    let outcome = match route::parse(uri.path()) {
         None => Err(InferError::not_found(
             "no such path; the API begins at /v2 (health, models, repository)",
         )),
+        Some(route) if route.method() != *request.method() => {
+            Err(wrong_method(request.method(), &route.method()))
+        }
+        Some(Route::Infer(target)) => {
+            let answer = infer::answer(face, &target, request).await;
+            // An encoding that is not taken: say which are.
+            if let Err(error) = &answer
+                && error.code == Code::Unimplemented
+            {
+                let mut response = refuse(error);
+                let taken = HeaderValue::from_static(ACCEPTED);
+                response.headers_mut().insert(header::ACCEPT_ENCODING, taken);
+                return headers::identified(response, id);
+            }
+            answer
+        }
+        // Boxed, so that the future of an inference stays small.
+        Some(Route::Ask(question)) => Box::pin(respond(face, &question, request)).await,
     };
-    outcome.unwrap_or_else(|error| refuse(&error))
+    outcome.unwrap_or_else(|error| headers::identified(refuse(&error), id))
 }
 
-async fn respond(face: &Face, route: &Route<'_>, request: Request<Incoming>) -> Answer {
+async fn respond(face: &Face, question: &Question<'_>, request: Request<Incoming>) -> Answer {
     let gateway = &face.gateway;
-    match route {
-        Route::Infer(target) => infer::answer(face, target, request).await,
-        Route::Live => Ok(json_answer(StatusCode::OK, &json!({"live": true}))),
-        Route::Ready => {
+    match question {
+        Question::Live => Ok(json_answer(StatusCode::OK, &json!({"live": true}))),
+        Question::Ready => {
             let ready = gateway.is_ready();
             Ok(ready_answer(ready, &json!({"ready": ready, "live": true})))
         }
-        Route::ModelReady(target) => {
+        Question::ModelReady(target) => {
             gateway.resolve(&target.model, &target.version)?;
             let ready = gateway.is_ready();
             Ok(ready_answer(ready, &json!({"name": target.model, "ready": ready})))
         }
-        Route::ServerMetadata => Ok(json_answer(StatusCode::OK, &documents::server_metadata())),
-        Route::ModelMetadata(target) => {
+        Question::ServerMetadata => Ok(json_answer(StatusCode::OK, &documents::server_metadata())),
+        Question::ModelMetadata(target) => {
             let snapshot = gateway.catalog.load();
             let metadata = documents::model_metadata(&snapshot, &target.model, &target.version)?;
             Ok(json_answer(StatusCode::OK, &metadata))
         }
-        Route::ModelConfig(target) => {
+        Question::ModelConfig(target) => {
             let servable = gateway.resolve(&target.model, &target.version)?;
             Ok(json_answer(StatusCode::OK, &documents::model_config(&servable)))
         }
-        Route::Statistics(target) => {
+        Question::Statistics(target) => {
             let statistics = documents::statistics(gateway, &target.model, &target.version)?;
             Ok(json_answer(StatusCode::OK, &statistics))
         }
-        Route::RepositoryIndex => {
+        Question::RepositoryIndex => {
             let (body, _reserved) = read_body(face, request.into_body()).await?;
             let ready_only = read_index_request(&body)?;
             let index = documents::repository_index(&gateway.catalog.load(), ready_only);
             Ok(json_answer(StatusCode::OK, &index))
         }
-        Route::Unsupported(what) => {
+        Question::Unsupported(what) => {
             Err(InferError::new(Code::Unimplemented, format!("{what} is not supported here")))
         }
     }
@@ -116,9 +132,6 @@ pub fn refuse(error: &InferError) -> Response<ResponseBody> {
     match error.code {
         Code::Unavailable | Code::ResourceExhausted => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        Code::Unimplemented => {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
         }
         // The rest of the body is not worth reading.
         Code::TooLarge => {

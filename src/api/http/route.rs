@@ -4,9 +4,16 @@ use std::borrow::Cow;
 
 use http::Method;
 
-/// What a path asks for.
+/// What a path is for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'a> {
+    Infer(Target<'a>),
+    Ask(Question<'a>),
+}
+
+/// Everything but inference.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Question<'a> {
     Live,
     Ready,
     ServerMetadata,
@@ -15,7 +22,6 @@ pub enum Route<'a> {
     ModelConfig(Target<'a>),
     /// An empty model means all of them.
     Statistics(Target<'a>),
-    Infer(Target<'a>),
     RepositoryIndex,
     /// Known to the protocol's clients, and not offered.
     Unsupported(&'static str),
@@ -31,10 +37,11 @@ pub struct Target<'a> {
 impl Route<'_> {
     pub fn method(&self) -> Method {
         match self {
-            Route::Infer(_) | Route::RepositoryIndex | Route::Unsupported(LOAD | UNLOAD) => {
+            Route::Infer(_) => Method::POST,
+            Route::Ask(Question::RepositoryIndex | Question::Unsupported(LOAD | UNLOAD)) => {
                 Method::POST
             }
-            _ => Method::GET,
+            Route::Ask(_) => Method::GET,
         }
     }
 }
@@ -56,33 +63,36 @@ pub fn parse(path: &str) -> Option<Route<'_>> {
         *parts.get_mut(count)? = part;
         count += 1;
     }
-    Some(match &parts[..count] {
-        [""] => Route::ServerMetadata,
-        ["health", "live"] => Route::Live,
-        ["health", "ready"] => Route::Ready,
-        ["models", "stats"] => Route::Statistics(Target::default()),
-        ["models", model] => Route::ModelMetadata(target(model, "")?),
-        ["models", model, "versions", version] => Route::ModelMetadata(target(model, version)?),
-        ["models", model, verb] => of_model(verb, target(model, "")?)?,
-        ["models", model, "versions", version, verb] => of_model(verb, target(model, version)?)?,
-        ["repository", "index"] => Route::RepositoryIndex,
-        ["repository", "models", _, "load"] => Route::Unsupported(LOAD),
-        ["repository", "models", _, "unload"] => Route::Unsupported(UNLOAD),
-        ["trace", "setting"] => Route::Unsupported("the trace extension"),
-        ["logging"] => Route::Unsupported("the logging extension"),
-        ["systemsharedmemory" | "cudasharedmemory", ..] => Route::Unsupported("shared memory"),
+    let question = match &parts[..count] {
+        [""] => Question::ServerMetadata,
+        ["health", "live"] => Question::Live,
+        ["health", "ready"] => Question::Ready,
+        ["models", "stats"] => Question::Statistics(Target::default()),
+        ["models", model] => Question::ModelMetadata(target(model, "")?),
+        ["models", model, "versions", version] => Question::ModelMetadata(target(model, version)?),
+        ["models", model, verb] => return of_model(verb, target(model, "")?),
+        ["models", model, "versions", version, verb] => {
+            return of_model(verb, target(model, version)?);
+        }
+        ["repository", "index"] => Question::RepositoryIndex,
+        ["repository", "models", _, "load"] => Question::Unsupported(LOAD),
+        ["repository", "models", _, "unload"] => Question::Unsupported(UNLOAD),
+        ["trace", "setting"] => Question::Unsupported("the trace extension"),
+        ["logging"] => Question::Unsupported("the logging extension"),
+        ["systemsharedmemory" | "cudasharedmemory", ..] => Question::Unsupported("shared memory"),
         _ => return None,
-    })
+    };
+    Some(Route::Ask(question))
 }
 
 fn of_model<'a>(verb: &str, target: Target<'a>) -> Option<Route<'a>> {
-    Some(match verb {
-        "infer" => Route::Infer(target),
-        "ready" => Route::ModelReady(target),
-        "config" => Route::ModelConfig(target),
-        "stats" => Route::Statistics(target),
+    Some(Route::Ask(match verb {
+        "infer" => return Some(Route::Infer(target)),
+        "ready" => Question::ModelReady(target),
+        "config" => Question::ModelConfig(target),
+        "stats" => Question::Statistics(target),
         _ => return None,
-    })
+    }))
 }
 
 fn target<'a>(model: &'a str, version: &'a str) -> Option<Target<'a>> {
@@ -123,21 +133,21 @@ mod tests {
     #[test]
     fn every_path_of_the_protocol_is_known() {
         for (path, route) in [
-            ("/v2", Route::ServerMetadata),
-            ("/v2/", Route::ServerMetadata),
-            ("/v2/health/live", Route::Live),
-            ("/v2/health/ready", Route::Ready),
-            ("/v2/models/m", Route::ModelMetadata(to("m", ""))),
-            ("/v2/models/m/versions/2", Route::ModelMetadata(to("m", "2"))),
-            ("/v2/models/m/ready", Route::ModelReady(to("m", ""))),
-            ("/v2/models/m/versions/2/ready", Route::ModelReady(to("m", "2"))),
-            ("/v2/models/m/config", Route::ModelConfig(to("m", ""))),
-            ("/v2/models/m/versions/2/config", Route::ModelConfig(to("m", "2"))),
-            ("/v2/models/stats", Route::Statistics(to("", ""))),
-            ("/v2/models/m/stats", Route::Statistics(to("m", ""))),
+            ("/v2", Route::Ask(Question::ServerMetadata)),
+            ("/v2/", Route::Ask(Question::ServerMetadata)),
+            ("/v2/health/live", Route::Ask(Question::Live)),
+            ("/v2/health/ready", Route::Ask(Question::Ready)),
+            ("/v2/models/m", Route::Ask(Question::ModelMetadata(to("m", "")))),
+            ("/v2/models/m/versions/2", Route::Ask(Question::ModelMetadata(to("m", "2")))),
+            ("/v2/models/m/ready", Route::Ask(Question::ModelReady(to("m", "")))),
+            ("/v2/models/m/versions/2/ready", Route::Ask(Question::ModelReady(to("m", "2")))),
+            ("/v2/models/m/config", Route::Ask(Question::ModelConfig(to("m", "")))),
+            ("/v2/models/m/versions/2/config", Route::Ask(Question::ModelConfig(to("m", "2")))),
+            ("/v2/models/stats", Route::Ask(Question::Statistics(to("", "")))),
+            ("/v2/models/m/stats", Route::Ask(Question::Statistics(to("m", "")))),
             ("/v2/models/m/infer", Route::Infer(to("m", ""))),
             ("/v2/models/m%2Dx/versions/2/infer", Route::Infer(to("m-x", "2"))),
-            ("/v2/repository/index", Route::RepositoryIndex),
+            ("/v2/repository/index", Route::Ask(Question::RepositoryIndex)),
         ] {
             assert_eq!(parse(path), Some(route), "{path}");
         }
@@ -146,10 +156,24 @@ mod tests {
     #[test]
     fn other_paths_are_not() {
         for path in [
-            "/", "", "/v1/models/m", "/v22", "/v2x/health/live", "/v2/models", "/v2/models/",
-            "/v2/models//infer", "/v2/models/m/", "/v2/models/m/predict", "/v2/models/m/versions",
-            "/v2/models/m/versions/1/infer/x", "/v2/models/%zz/infer", "/v2/models/%f", "/v2/models/%ff",
-            "/v2/health", "/v2/health/live/", "/a/b/c/d/e/f/g/h/i/j",
+            "/",
+            "",
+            "/v1/models/m",
+            "/v22",
+            "/v2x/health/live",
+            "/v2/models",
+            "/v2/models/",
+            "/v2/models//infer",
+            "/v2/models/m/",
+            "/v2/models/m/predict",
+            "/v2/models/m/versions",
+            "/v2/models/m/versions/1/infer/x",
+            "/v2/models/%zz/infer",
+            "/v2/models/%f",
+            "/v2/models/%ff",
+            "/v2/health",
+            "/v2/health/live/",
+            "/a/b/c/d/e/f/g/h/i/j",
         ] {
             assert_eq!(parse(path), None, "{path}");
         }

@@ -189,6 +189,9 @@ pub(super) async fn drive(socket: TcpStream, connection: Arc<Connection>, face: 
             .header_read_timeout(None)
             .max_buf_size(limits.max_head_bytes as usize)
             .max_headers(limits.max_headers)
+            // Head and body in one buffer and one plain write: cheaper for the
+            // small answers that are most, one copy more for large ones.
+            .writev(false)
             .serve_connection(io, service);
         let mut driver = pin!(driver);
         until_ended(&connection, |context, order| {

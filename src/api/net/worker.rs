@@ -1,8 +1,9 @@
 //! Network threads: one event loop per core, each with its own connections.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::api::Face;
 use crate::serving::turn;
 use crate::telemetry::{ConnectionMetrics, RefusedConnection};
 
-/// How often a thread advances its clock and inspects its connections.
+/// How often connections are inspected and their clock advances.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Accepted sockets on their way to a thread; full means the connection is refused.
@@ -25,12 +26,22 @@ const HAND_OVER: usize = 1024;
 pub struct Workers {
     ways: Vec<Way>,
     face: Arc<Face>,
-    max_connections: usize,
 }
 
 struct Way {
     sockets: mpsc::Sender<std::net::TcpStream>,
-    connections: Arc<AtomicUsize>,
+    books: Arc<Books>,
+}
+
+/// The connections of one thread, for those who look after them. Bounded by
+/// `limits.max_connections`.
+#[derive(Default)]
+struct Books {
+    clock: Arc<CoarseClock>,
+    /// Connections handed over and not yet ended.
+    count: AtomicUsize,
+    /// Ended connections leave at the next inspection.
+    open: Mutex<Vec<Weak<Connection>>>,
 }
 
 /// The threads themselves.
@@ -50,42 +61,66 @@ impl Workers {
         let mut threads = Vec::new();
         for number in 0..count.max(1) {
             let (sockets, accepted) = mpsc::channel(HAND_OVER);
-            let connections = Arc::new(AtomicUsize::new(0));
-            let worker = Worker {
-                face: Arc::clone(face),
-                connections: Arc::clone(&connections),
-                stop: stop.clone(),
-            };
+            let books = Arc::new(Books::default());
+            let worker = Worker { face: Arc::clone(face), books: Arc::clone(&books) };
+            let stop = stop.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let thread = std::thread::Builder::new()
                 .name(format!("net-{number}"))
-                .spawn(move || runtime.block_on(worker.serve(accepted)))?;
+                .spawn(move || runtime.block_on(worker.serve(accepted, stop)))?;
             threads.push(thread);
-            ways.push(Way { sockets, connections });
+            ways.push(Way { sockets, books });
         }
-        let max_connections = face.limits.max_connections;
-        Ok((Arc::new(Workers { ways, face: Arc::clone(face), max_connections }), Pool { threads }))
+        Ok((Arc::new(Workers { ways, face: Arc::clone(face) }), Pool { threads }))
+    }
+
+    /// Holds connections to their time limits, for ever. Runs beside the
+    /// network threads, which so need no timer of their own.
+    pub async fn watch(self: Arc<Self>) {
+        let started = Instant::now();
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tick.tick().await;
+            let now = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            for way in &self.ways {
+                way.books.clock.advance_to(now);
+                way.books.open().retain(|connection| match connection.upgrade() {
+                    Some(connection) => {
+                        if connection.inspect(&self.face.limits.time) {
+                            self.metrics().refused(RefusedConnection::SlowClient);
+                        }
+                        true
+                    }
+                    None => false,
+                });
+            }
+        }
     }
 
     /// Hands a connection to the thread that has the fewest, or refuses it.
     pub(super) fn take(&self, socket: TcpStream) {
-        let metrics = self.metrics();
-        let open = |way: &Way| way.connections.load(Ordering::Relaxed);
-        if self.ways.iter().map(open).sum::<usize>() >= self.max_connections {
-            metrics.refused(RefusedConnection::Limit);
+        let open = |way: &Way| way.books.count.load(Ordering::Relaxed);
+        if self.ways.iter().map(open).sum::<usize>() >= self.face.limits.max_connections {
+            self.metrics().refused(RefusedConnection::Limit);
             return;
         }
         let Some(way) = self.ways.iter().min_by_key(|way| open(way)) else { return };
         let Ok(socket) = detach(socket) else { return };
-        way.connections.fetch_add(1, Ordering::Relaxed);
+        way.books.count.fetch_add(1, Ordering::Relaxed);
         if way.sockets.try_send(socket).is_err() {
-            way.connections.fetch_sub(1, Ordering::Relaxed);
-            metrics.refused(RefusedConnection::Busy);
+            way.books.count.fetch_sub(1, Ordering::Relaxed);
+            self.metrics().refused(RefusedConnection::Busy);
         }
     }
 
     fn metrics(&self) -> &ConnectionMetrics {
         self.face.gateway.telemetry.connections()
+    }
+}
+
+impl Books {
+    fn open(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,96 +136,74 @@ impl Pool {
 
 struct Worker {
     face: Arc<Face>,
-    connections: Arc<AtomicUsize>,
-    stop: watch::Receiver<bool>,
+    books: Arc<Books>,
 }
 
 impl Worker {
-    async fn serve(self, mut accepted: mpsc::Receiver<std::net::TcpStream>) {
-        let mut stop = self.stop.clone();
+    async fn serve(
+        self,
+        mut accepted: mpsc::Receiver<std::net::TcpStream>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         tokio::spawn(turn::flusher());
-        let clock = Arc::new(CoarseClock::default());
-        let started = Instant::now();
-        let mut tick = tokio::time::interval(TICK);
-        // Ended connections leave at the next tick.
-        let mut open: Vec<Weak<Connection>> = Vec::new();
-        // Not the same: the way from the listeners may close before `stop` is seen.
-        let (mut accepting, mut stopping) = (true, false);
+        // Every connection holds a sender: the channel ends with the last one.
+        let (alive, mut ended) = mpsc::channel::<Infallible>(1);
         loop {
             tokio::select! {
-                socket = accepted.recv(), if accepting => match socket {
-                    Some(socket) => open.extend(self.welcome(socket, &clock)),
-                    None => accepting = false,
+                socket = accepted.recv() => match socket {
+                    Some(socket) => drop(self.welcome(socket, &alive)),
+                    None => break,
                 },
-                _ = tick.tick() => {
-                    clock.advance_to(started.elapsed().as_millis() as u64);
-                    self.inspect(&mut open);
-                    if stopping && open.is_empty() {
-                        return;
-                    }
-                }
-                _ = stop.wait_for(|stop| *stop), if !stopping => {
-                    stopping = true;
-                    accepted.close();
-                    while let Ok(socket) = accepted.try_recv() {
-                        open.extend(self.welcome(socket, &clock));
-                    }
-                    for connection in open.iter().filter_map(Weak::upgrade) {
-                        connection.close();
-                    }
-                }
+                _ = stop.wait_for(|stop| *stop) => break,
             }
         }
+        accepted.close();
+        while let Ok(socket) = accepted.try_recv() {
+            drop(self.welcome(socket, &alive));
+        }
+        for connection in self.books.open().iter().filter_map(Weak::upgrade) {
+            connection.close();
+        }
+        drop(alive);
+        let _ = ended.recv().await;
     }
 
     fn welcome(
         &self,
         socket: std::net::TcpStream,
-        clock: &Arc<CoarseClock>,
-    ) -> Option<Weak<Connection>> {
-        let guard = Open::begin(&self.face, &self.connections);
-        let socket = TcpStream::from_std(socket).ok()?;
-        let connection = Connection::new(Arc::clone(clock));
-        let books = Arc::downgrade(&connection);
+        alive: &mpsc::Sender<Infallible>,
+    ) -> io::Result<()> {
+        let guard = Open::begin(&self.face, &self.books, alive);
+        let socket = TcpStream::from_std(socket)?;
+        let connection = Connection::new(Arc::clone(&self.books.clock));
+        self.books.open().push(Arc::downgrade(&connection));
         let face = Arc::clone(&self.face);
         tokio::spawn(async move {
             let _guard = guard;
             drive(socket, connection, face).await;
         });
-        Some(books)
-    }
-
-    fn inspect(&self, open: &mut Vec<Weak<Connection>>) {
-        let limits = &self.face.limits.time;
-        open.retain(|connection| match connection.upgrade() {
-            Some(connection) => {
-                if connection.inspect(limits) {
-                    self.face.gateway.telemetry.connections().refused(RefusedConnection::SlowClient);
-                }
-                true
-            }
-            None => false,
-        });
+        Ok(())
     }
 }
 
 /// Counts a connection as open while it lives.
 struct Open {
     face: Arc<Face>,
-    count: Arc<AtomicUsize>,
+    books: Arc<Books>,
+    _alive: mpsc::Sender<Infallible>,
 }
 
 impl Open {
     /// The count was raised when the socket was handed over.
-    fn begin(face: &Arc<Face>, count: &Arc<AtomicUsize>) -> Open {
+    fn begin(face: &Arc<Face>, books: &Arc<Books>, alive: &mpsc::Sender<Infallible>) -> Open {
         face.gateway.telemetry.connections().opened();
-        Open { face: Arc::clone(face), count: Arc::clone(count) }
+        Open { face: Arc::clone(face), books: Arc::clone(books), _alive: alive.clone() }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.books.count.fetch_sub(1, Ordering::Relaxed);
         self.face.gateway.telemetry.connections().closed();
     }
 }

@@ -14,7 +14,7 @@ const HOUR_MS: u64 = 3_600_000;
 pub struct LimitsConfig {
     /// Most bytes of one request's body or message, compressed or not.
     pub max_body_bytes: usize,
-    /// Most bytes of requests and answers held at once, over all models.
+    /// Most bytes of request bodies held at once, over all models.
     pub max_bytes_in_flight: usize,
     /// Most bytes of one request's head.
     pub max_head_bytes: usize,
