@@ -2,8 +2,8 @@
 //!
 //! A cheap run happens on the network thread that read the request, together
 //! with whatever else that turn of the event loop decoded for the same model
-//! ([`turn`]). A dear run goes to the version's own threads ([`lane`]).
-//! Measured cost ([`cost`]) decides.
+//! ([`turn`]). A dear run goes to the version's own threads (`lane`).
+//! Measured cost (`cost`) decides.
 
 pub mod batching;
 mod catalog;
