@@ -133,8 +133,9 @@ fn silent_server_ends_in_timeouts_within_bounds() {
     assert_eq!(run.code, 1);
     let total = &run.report["total"];
     assert_eq!((&total["requests"], &total["ok"]), (&500.into(), &0.into()), "{total}");
-    let unsent = number(total, "/errors/unsent/count");
-    assert_eq!(number(total, "/errors/timeout/count") + unsent, 500.0, "{total}");
+    // Which of the two a request meets is a matter of how the machine schedules.
+    let count = |code: &str| total["errors"][code]["count"].as_f64().unwrap_or(0.0);
+    assert_eq!(count("timeout") + count("unsent"), 500.0, "{total}");
 }
 
 #[test]

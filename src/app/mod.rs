@@ -43,7 +43,8 @@ pub enum AppError {
 /// # Errors
 /// Says what is wrong, one line a model.
 pub fn check(config: &Config) -> Result<(), String> {
-    let Some(folder) = &config.models.dir else { return Err(AppError::NoModels.to_string()) };
+    // Without a folder there is nothing more to check: a flag may name it later.
+    let Some(folder) = &config.models.dir else { return Ok(()) };
     let found = crate::registry::list(folder).map_err(|error| error.to_string())?;
     let wrong: Vec<String> =
         found.iter().filter_map(|model| wire::model_settings(config, model).err()).collect();

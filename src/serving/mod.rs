@@ -5,7 +5,7 @@
 //! ([`turn`]). A dear run goes to the version's own threads ([`lane`]).
 //! Measured cost ([`cost`]) decides.
 
-mod batching;
+pub mod batching;
 mod catalog;
 mod cost;
 mod execute;

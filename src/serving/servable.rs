@@ -102,6 +102,9 @@ impl Servable {
 
     /// Starts the work where its cost says.
     pub fn start(&self, work: Work) -> Running {
+        if work.deadline <= Instant::now() {
+            return Running::Ended(Err(deadline_passed()));
+        }
         match self.place(&work) {
             Execution::Inline => {
                 self.loaded.metrics.queued(Duration::ZERO);
@@ -142,9 +145,6 @@ impl Servable {
 
     fn start_on_lane(&self, work: Work) -> Running {
         let deadline = work.deadline;
-        if deadline <= Instant::now() {
-            return Running::Ended(Err(deadline_passed()));
-        }
         let lane = self.lane.get_or_init(|| match Lane::start(&self.loaded) {
             Ok(lane) => Some(lane),
             Err(error) => {
