@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use modelgate::types::DType;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::support::gateway::Launch;
 use crate::support::http::{Connection, Request};
 use crate::support::metrics::Scrape;
 use crate::support::predict::{Predict, tensor};
-use crate::support::zoo::{floats, longs};
+use crate::support::registry::Registry;
+use crate::support::zoo::{self, floats, longs};
 use crate::{Arena, MIB};
 
 const CONNECTIONS: &str = "modelgate_connections";
@@ -98,6 +100,16 @@ fn hold_idle_connections(arena: &Arena, count: usize, each: u64) {
 fn two_thousand_idle_connections_leave_nothing_behind() {
     assert!(raise_open_files() > 2_100, "raise the limit of open files (ulimit -n)");
     idle_connections(&Arena::new(""), 2_000);
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_raised() {
+    raise_open_files();
+    let registry = Registry::new().model("square", zoo::square_plus_one());
+    let gateway = Launch::new().models(registry.path()).soft_open_files(64).start();
+    let held: Vec<Connection> = (0..200).map(|_| gateway.connect()).collect();
+    gateway.assert_serves();
+    drop(held);
 }
 
 #[test]

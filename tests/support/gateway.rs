@@ -99,6 +99,21 @@ impl Launch {
         self
     }
 
+    /// Starts the gateway with a low limit of open files, as shells set it.
+    pub fn soft_open_files(mut self, files: u32) -> Launch {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit -Sn {files}; exec \"$0\" \"$@\""));
+        shell.arg(self.command.get_program()).args(self.command.get_args()).stdin(Stdio::null());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        self.command = shell;
+        self
+    }
+
     fn write_config(&mut self) {
         if !self.config.is_empty() {
             let file = self.folder.path().join("modelgate.yaml");
