@@ -275,10 +275,15 @@ fn a_bad_configuration_is_exit_code_3() {
 
 #[test]
 fn check_tells_a_good_configuration_and_starts_nothing() {
-    let ended = Launch::new().config("limits: {max_inputs: 3}").args(&["--check"]).run();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stdout.contains("valid"), "{ended:?}");
-    assert!(!ended.stderr.contains("listening"), "{ended:?}");
+    let registry = registry();
+    let check = || Launch::new().config("limits: {max_inputs: 3}").args(&["--check"]);
+    let good = check().models(registry.path()).run();
+    assert_eq!(good.code, Some(0), "{good:?}");
+    assert!(good.stdout.contains("valid"), "{good:?}");
+    assert!(!good.stderr.contains("listening"), "{good:?}");
+    let nothing_to_serve = check().run();
+    assert_eq!(nothing_to_serve.code, Some(3), "{nothing_to_serve:?}");
+    assert!(nothing_to_serve.stderr.contains("--models"), "{nothing_to_serve:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! stops them in order.
 
 pub mod config;
+mod files;
 mod stop;
 mod wire;
 
@@ -68,6 +69,7 @@ pub fn serve(config: Config) -> Result<(), AppError> {
 async fn run(config: Config) -> Result<(), AppError> {
     let folder = config.models.dir.clone().ok_or(AppError::NoModels)?;
     let signals = Signals::listen()?;
+    files::raise_limit(config.limits.max_connections);
     let library = Library::open(config.onnxruntime.path.as_deref())?;
 
     let threads = wire::network_threads(&config);

@@ -69,7 +69,7 @@ fn the_shortest_of_all_deadlines_counts() {
 #[test]
 fn time_spent_in_the_queue_counts() {
     std::thread::scope(|scope| {
-        let busy = halve("slow-queue", ENDLESS).header("x-request-timeout-ms", "900");
+        let busy = halve("slow-queue", ENDLESS).header("x-request-timeout-ms", "2500");
         let busy = scope.spawn(move || busy.ask(gateway(), Face::Json));
         std::thread::sleep(Duration::from_millis(200));
         let waiting = halve("slow-queue", 1).header("x-request-timeout-ms", "150");

@@ -63,42 +63,41 @@ impl Arena {
         assert!(!self.has_ended(), "the gateway has ended");
     }
 
-    /// Runs `attack`, and asserts that afterwards all is as it was but for `growth` bytes.
+    /// Runs `attack` up to four times, and asserts that newcomers are served
+    /// after each, and that one of them takes no more than `growth` bytes for
+    /// good. What the allocator keeps for reuse serves the later rounds; what
+    /// leaks comes with each.
     #[track_caller]
-    fn survives(&self, growth: u64, attack: impl FnOnce()) {
-        let grown = self.growth_by(growth, attack);
-        assert!(grown <= growth, "memory grew by {} KiB", grown / 1024);
+    fn survives(&self, growth: u64, attack: impl Fn()) {
+        let mut rounds = Vec::new();
+        while rounds.len() < 4 {
+            let before = self.resident_bytes();
+            attack();
+            self.assert_well();
+            // What is freed is given back a little later.
+            let until = Instant::now() + Duration::from_secs(1);
+            let grown = || self.resident_bytes().saturating_sub(before);
+            while grown() > growth && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let grown = grown();
+            if grown <= growth {
+                return;
+            }
+            rounds.push(grown / 1024);
+        }
+        panic!("memory grew by {rounds:?} KiB, round by round");
     }
 
-    /// Runs `attack` up to four times, and asserts that one of them takes no
-    /// more than `growth` bytes for good. What the allocator keeps for reuse
-    /// serves the later rounds; what leaks comes with each.
+    /// Runs `attack`, and asserts that at no time it made the gateway hold
+    /// more than `peak` bytes over what it held before.
     #[track_caller]
-    fn survives_again(&self, growth: u64, attack: impl Fn()) {
-        let rounds: Vec<u64> = (0..4)
-            .map(|_| self.growth_by(growth, &attack))
-            .scan(false, |settled, grown| {
-                let go_on = !*settled;
-                *settled |= grown <= growth;
-                go_on.then_some(grown / 1024)
-            })
-            .collect();
-        let last = rounds.last().expect("a round") * 1024;
-        assert!(last <= growth, "memory grew by {rounds:?} KiB, round by round");
-    }
-
-    /// Bytes that the gateway holds after `attack` over what it held before.
-    #[track_caller]
-    fn growth_by(&self, expected: u64, attack: impl FnOnce()) -> u64 {
+    fn takes_at_most(&self, peak: u64, attack: impl FnOnce()) {
+        self.forget_peak();
         let before = self.resident_bytes();
         attack();
         self.assert_well();
-        // What is freed is given back a little later.
-        let until = Instant::now() + Duration::from_secs(1);
-        let grown = || self.resident_bytes().saturating_sub(before);
-        while grown() > expected && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        grown()
+        let taken = self.peak_bytes().saturating_sub(before);
+        assert!(taken <= peak, "it took {} KiB", taken / 1024);
     }
 }

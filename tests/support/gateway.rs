@@ -99,6 +99,21 @@ impl Launch {
         self
     }
 
+    /// Starts the gateway with a low limit of open files, as shells set it.
+    pub fn soft_open_files(mut self, files: u32) -> Launch {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit -Sn {files}; exec \"$0\" \"$@\""));
+        shell.arg(self.command.get_program()).args(self.command.get_args()).stdin(Stdio::null());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        self.command = shell;
+        self
+    }
+
     fn write_config(&mut self) {
         if !self.config.is_empty() {
             let file = self.folder.path().join("modelgate.yaml");
@@ -244,6 +259,20 @@ impl Process {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()));
         let pages = statm.ok().and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
         pages.expect("the gateway lives") * 4096
+    }
+
+    /// Most memory that the process has held since [`Process::forget_peak`], in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the gateway lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.expect("a number of KiB") * 1024
+    }
+
+    pub fn forget_peak(&self) {
+        let file = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(file, "5").expect("the gateway lives");
     }
 
     pub fn open_files(&self) -> usize {
