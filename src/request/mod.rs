@@ -139,7 +139,7 @@ impl Begun {
         encode: impl FnOnce(Answer) -> Result<T, InferError>,
     ) -> Result<T, InferError> {
         let Begun { mut ticket, id, running, wanted, binary, classification } = self;
-        let done = match running.answer().await {
+        let done = match running.answer(&ticket.servable).await {
             Ok(done) => done,
             Err(error) => return Err(ticket.failed(error)),
         };

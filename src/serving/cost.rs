@@ -10,6 +10,10 @@ const BUCKETS: usize = 32;
 /// slow run is more often a thread that lost its core than a dear model.
 const CONVINCING: u32 = 3;
 
+/// A run so many times over the budget is believed alone: no thread loses its
+/// core for that long by chance.
+const SHOCKING: u32 = 100;
+
 /// Expected run time by input size. Bytes stand for rows where a model
 /// batches, and for the other free dimensions where it does not.
 #[derive(Debug)]
@@ -51,8 +55,9 @@ impl CostTable {
             }
             0
         };
+        let convinced = streak >= CONVINCING || seen / SHOCKING > self.budget_ns;
         let old = cell.load(Ordering::Relaxed);
-        cell.store(learn(old, seen, streak >= CONVINCING), Ordering::Relaxed);
+        cell.store(learn(old, seen, convinced), Ordering::Relaxed);
     }
 
     /// Expected nanoseconds for a run on this many bytes. Sizes never seen are
@@ -133,6 +138,14 @@ mod tests {
         for _ in 0..3 {
             table.observe(120, 5_000_000);
         }
+        assert!(table.is_dear(120));
+    }
+
+    #[test]
+    fn a_run_that_would_have_gone_on_is_believed_at_once() {
+        let table = CostTable::new(250_000);
+        table.set(120, 2_000);
+        table.observe(120, 100_000_000);
         assert!(table.is_dear(120));
     }
 

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::batching::{NotRows, gather, scatter};
 use super::job::{Done, Job, Wanted, Work};
+use super::options::Execution;
 use super::servable::Loaded;
 use crate::engine::{EngineError, Input, RunOutputs};
 use crate::telemetry::RunTimings;
@@ -21,8 +22,43 @@ thread_local! {
 /// A scratch buffer that one unusual batch made larger than this is given back.
 const KEEP_SCRATCH_BYTES: usize = 4 << 20;
 
-/// Runs one request on this thread.
-pub(super) fn run_alone(model: &Loaded, work: &Work) -> Result<Done, InferError> {
+/// The longest that a network thread waits for one run, however cheap it was
+/// expected to be. What takes longer is stopped there and started on a lane.
+const NETWORK_THREAD_LIMIT: Duration = Duration::from_millis(100);
+
+/// How long to wait for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// On a network thread by our own choice: up to [`NETWORK_THREAD_LIMIT`].
+    Short,
+    /// On a lane, or where the configuration says so.
+    UntilDeadline,
+}
+
+impl Patience {
+    /// For a run of `model` on a network thread.
+    pub(super) fn on_network_thread(model: &Loaded) -> Patience {
+        match model.options.execution {
+            Execution::Auto => Patience::Short,
+            _ => Patience::UntilDeadline,
+        }
+    }
+
+    /// When a run that begins now and has until `deadline` is stopped.
+    fn stop_at(self, now: Instant, deadline: Instant) -> Instant {
+        match self {
+            Patience::Short => deadline.min(now + NETWORK_THREAD_LIMIT),
+            Patience::UntilDeadline => deadline,
+        }
+    }
+}
+
+/// Runs one request on this thread; `None` when it was stopped for a lane to take over.
+pub(super) fn run_alone(
+    model: &Loaded,
+    work: &Work,
+    patience: Patience,
+) -> Option<Result<Done, InferError>> {
     let inputs: SmallVec<[Input<'_>; 2]> = work
         .inputs
         .iter()
@@ -33,15 +69,22 @@ pub(super) fn run_alone(model: &Loaded, work: &Work) -> Result<Done, InferError>
         })
         .collect();
     let started = Instant::now();
-    let outputs = model
-        .engine
-        .run(&inputs, &work.wanted, Some(work.deadline))
-        .map_err(|error| describe(&error))?;
+    let stop_at = patience.stop_at(started, work.deadline);
+    let result = model.engine.run(&inputs, &work.wanted, Some(stop_at));
     let infer = started.elapsed();
-    learn(model, work.bytes(), infer);
-    let timings = RunTimings { input: Duration::ZERO, infer, output: Duration::ZERO };
-    model.metrics.executed(work.rows(), 1, &timings);
-    Ok(Done { outputs })
+    match result {
+        Ok(outputs) => {
+            learn(model, work.bytes(), infer);
+            let timings = RunTimings { input: Duration::ZERO, infer, output: Duration::ZERO };
+            model.metrics.executed(work.rows(), 1, &timings);
+            Some(Ok(Done { outputs }))
+        }
+        Err(EngineError::Stopped) => {
+            learn(model, work.bytes(), infer);
+            (stop_at == work.deadline).then(|| Err(deadline_passed()))
+        }
+        Err(error) => Some(Err(describe(&error))),
+    }
 }
 
 /// Runs jobs that may share a run as one batch, and answers them all. Expired
@@ -49,19 +92,19 @@ pub(super) fn run_alone(model: &Loaded, work: &Work) -> Result<Done, InferError>
 /// one, so that a bad member fails alone.
 ///
 /// A panic inside costs these jobs their answer, not the thread its life.
-pub(super) fn run_together(model: &Loaded, jobs: Vec<Job>) {
-    let run = AssertUnwindSafe(|| run_jobs(model, jobs));
+pub(super) fn run_together(model: &Loaded, jobs: Vec<Job>, patience: Patience) {
+    let run = AssertUnwindSafe(|| run_jobs(model, jobs, patience));
     if std::panic::catch_unwind(run).is_err() {
         tracing::error!(model = %model.name, version = %model.version, "a run panicked");
     }
 }
 
-fn run_jobs(model: &Loaded, jobs: Vec<Job>) {
+fn run_jobs(model: &Loaded, jobs: Vec<Job>, patience: Patience) {
     let started = Instant::now();
     let live: Vec<Job> =
         jobs.into_iter().filter_map(|job| still_wanted(model, job, started)).collect();
     if live.len() > 1 {
-        match run_batch(model, &live, started) {
+        match run_batch(model, &live, started, patience) {
             Ok(answers) => {
                 for (job, outputs) in live.into_iter().zip(answers) {
                     job.answer(Ok(Done { outputs }));
@@ -69,18 +112,23 @@ fn run_jobs(model: &Loaded, jobs: Vec<Job>) {
                 return;
             }
             Err(BatchError::NotRows) => model.forbid_batching(),
-            Err(BatchError::Engine(_)) => {}
+            Err(BatchError::TooDear) => return live.into_iter().for_each(Job::hand_back),
+            // Each member's own run tells what is wrong with it.
+            Err(BatchError::Failed) => {}
         }
     }
     for job in live {
-        let result = if job.is_abandoned() {
+        if job.is_abandoned() {
             continue;
-        } else if job.work.deadline <= Instant::now() {
-            Err(deadline_passed())
-        } else {
-            run_alone(model, &job.work)
-        };
-        job.answer(result);
+        }
+        if job.work.deadline <= Instant::now() {
+            job.answer(Err(deadline_passed()));
+            continue;
+        }
+        match run_alone(model, &job.work, patience) {
+            Some(result) => job.answer(result),
+            None => job.hand_back(),
+        }
     }
 }
 
@@ -102,7 +150,8 @@ fn still_wanted(model: &Loaded, job: Job, now: Instant) -> Option<Job> {
 }
 
 enum BatchError {
-    Engine(#[expect(dead_code, reason = "each member's own run reports its error")] EngineError),
+    Failed,
+    TooDear,
     NotRows,
 }
 
@@ -116,6 +165,7 @@ fn run_batch(
     model: &Loaded,
     jobs: &[Job],
     started: Instant,
+    patience: Patience,
 ) -> Result<Vec<RunOutputs>, BatchError> {
     SCRATCH.with_borrow_mut(|scratch| {
         let rows = jobs.iter().map(|job| job.work.rows());
@@ -142,12 +192,19 @@ fn run_batch(
         let bytes = inputs.iter().map(|input| input.data.len()).sum();
         let wanted = union(jobs);
         // The run may go on for as long as one member still has a use for it.
-        let deadline = jobs.iter().map(|job| job.work.deadline).max();
+        let deadline = jobs.iter().map(|job| job.work.deadline).max().unwrap_or(started);
 
         let run_started = Instant::now();
-        let outputs = model.engine.run(&inputs, &wanted, deadline).map_err(BatchError::Engine)?;
+        let stop_at = patience.stop_at(run_started, deadline);
+        let result = model.engine.run(&inputs, &wanted, Some(stop_at));
         let run_ended = Instant::now();
-        learn(model, bytes, run_ended - run_started);
+        if matches!(result, Ok(_) | Err(EngineError::Stopped)) {
+            learn(model, bytes, run_ended - run_started);
+        }
+        let outputs = result.map_err(|error| match error {
+            EngineError::Stopped if stop_at < deadline => BatchError::TooDear,
+            _ => BatchError::Failed,
+        })?;
 
         drop(inputs);
         for buffer in scratch.iter_mut().filter(|buffer| buffer.capacity() > KEEP_SCRATCH_BYTES) {

@@ -49,11 +49,25 @@ pub struct Done {
 pub(super) struct Job {
     pub(super) work: Work,
     pub(super) queued_at: Instant,
-    reply: oneshot::Sender<Result<Done, InferError>>,
+    reply: oneshot::Sender<Result<Done, NotDone>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum NotDone {
+    Failed(InferError),
+    /// The run was too long for a network thread and was stopped: it belongs on a lane.
+    TooDear(Work),
+}
+
+impl From<InferError> for NotDone {
+    fn from(error: InferError) -> NotDone {
+        NotDone::Failed(error)
+    }
 }
 
 /// The way an answer comes back.
-pub type Pending = oneshot::Receiver<Result<Done, InferError>>;
+pub type Pending = oneshot::Receiver<Result<Done, NotDone>>;
 
 impl Job {
     pub(super) fn new(work: Work) -> (Job, Pending) {
@@ -68,6 +82,11 @@ impl Job {
 
     /// Hands the answer to the caller, or drops it when nobody waits.
     pub(super) fn answer(self, result: Result<Done, InferError>) {
-        let _ = self.reply.send(result);
+        let _ = self.reply.send(result.map_err(NotDone::Failed));
+    }
+
+    /// Hands the work back to the caller, to be started on a lane.
+    pub(super) fn hand_back(self) {
+        let _ = self.reply.send(Err(NotDone::TooDear(self.work)));
     }
 }

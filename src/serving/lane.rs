@@ -9,7 +9,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::batching::may_share;
-use super::execute::run_together;
+use super::execute::{Patience, run_together};
 use super::job::Job;
 use super::servable::Loaded;
 
@@ -52,7 +52,7 @@ fn serve(model: &Loaded, waiting: &Receiver<Job>) {
     let mut aside: VecDeque<Job> = VecDeque::new();
     loop {
         let Some(first) = aside.pop_front().or_else(|| waiting.recv().ok()) else { return };
-        run_together(model, fill(model, first, &mut aside, waiting));
+        run_together(model, fill(model, first, &mut aside, waiting), Patience::UntilDeadline);
     }
 }
 

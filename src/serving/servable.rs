@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::cost::CostTable;
-use super::execute::{deadline_passed, run_alone};
-use super::job::{Done, Job, Pending, Work};
+use super::execute::{Patience, deadline_passed, run_alone};
+use super::job::{Done, Job, NotDone, Pending, Work};
 use super::lane::Lane;
 use super::options::{Execution, ExecutionOptions};
 use super::turn;
@@ -108,7 +108,11 @@ impl Servable {
         match self.place(&work) {
             Execution::Inline => {
                 self.loaded.metrics.queued(Duration::ZERO);
-                Running::Ended(run_alone(&self.loaded, &work))
+                let patience = Patience::on_network_thread(&self.loaded);
+                match run_alone(&self.loaded, &work, patience) {
+                    Some(result) => Running::Ended(result),
+                    None => self.start_on_lane(work),
+                }
             }
             Execution::Lane => self.start_on_lane(work),
             Execution::Turn | Execution::Auto => {
@@ -186,15 +190,25 @@ pub enum Running {
 
 impl Running {
     /// Waits for the answer, on a lane no longer than until the deadline.
-    pub async fn answer(self) -> Result<Done, InferError> {
-        match self {
-            Running::Ended(result) => result,
-            Running::InTurn(pending) => pending.await.unwrap_or_else(|_| Err(lost())),
-            Running::OnLane(pending, deadline) => {
-                match tokio::time::timeout_at(deadline.into(), pending).await {
-                    Ok(answer) => answer.unwrap_or_else(|_| Err(lost())),
-                    Err(_) => Err(deadline_passed()),
+    /// `servable` is the one that the work was started on.
+    pub async fn answer(self, servable: &Servable) -> Result<Done, InferError> {
+        let mut running = self;
+        loop {
+            let answer = match running {
+                Running::Ended(result) => return result,
+                Running::InTurn(pending) => pending.await,
+                Running::OnLane(pending, deadline) => {
+                    match tokio::time::timeout_at(deadline.into(), pending).await {
+                        Ok(answer) => answer,
+                        Err(_) => return Err(deadline_passed()),
+                    }
                 }
+            };
+            match answer {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(NotDone::Failed(error))) => return Err(error),
+                Ok(Err(NotDone::TooDear(work))) => running = servable.start_on_lane(work),
+                Err(_) => return Err(lost()),
             }
         }
     }

@@ -15,7 +15,7 @@ use std::task::{Poll, Waker};
 use smallvec::SmallVec;
 
 use super::batching::may_share;
-use super::execute::run_together;
+use super::execute::{Patience, run_together};
 use super::job::Job;
 use super::servable::Loaded;
 
@@ -131,7 +131,8 @@ pub async fn flusher() {
             turn.groups.drain(..).collect::<SmallVec<[Group; 4]>>()
         });
         for group in ready {
-            run_together(&group.model, group.jobs);
+            let patience = Patience::on_network_thread(&group.model);
+            run_together(&group.model, group.jobs, patience);
         }
         Poll::<()>::Pending
     })

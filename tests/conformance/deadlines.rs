@@ -83,6 +83,33 @@ fn time_spent_in_the_queue_counts() {
     });
 }
 
+/// Cheap until now, it runs on the network thread; it must not keep it.
+#[test]
+fn a_run_that_turns_out_endless_leaves_the_network_thread() {
+    std::thread::scope(|scope| {
+        for face in Face::ALL {
+            halve("slow-surprise", 1).ask(gateway(), face).expect("cheap");
+        }
+        let surprises: Vec<_> = (0..4)
+            .map(|_| {
+                let endless =
+                    halve("slow-surprise", ENDLESS).header("x-request-timeout-ms", "2000");
+                scope.spawn(move || endless.ask(gateway(), Face::Json))
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(1200));
+        let started = Instant::now();
+        let live = crate::support::http::Request::get("/v2/health/live").send(gateway().http);
+        assert_eq!(live.status, 200);
+        // Half of the time that the runs still have.
+        assert!(started.elapsed() < Duration::from_millis(400), "{:?}", started.elapsed());
+        for surprise in surprises {
+            let error = surprise.join().expect("no panic").expect_err("endless");
+            error.assert_is(Code::DeadlineExceeded);
+        }
+    });
+}
+
 #[test]
 fn deadlines_that_are_no_time_are_refused() {
     for (name, value) in

@@ -46,6 +46,7 @@ fn gateway() -> &'static Gateway {
             .version("half-broken", 2, b"not a model");
         for (name, execution) in [
             ("slow-on-lane", "lane"),
+            ("slow-surprise", "auto"),
             ("slow-inline", "inline"),
             ("slow-queue", "lane"),
             ("slow-abandoned", "lane"),
