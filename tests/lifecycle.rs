@@ -281,9 +281,12 @@ fn check_tells_a_good_configuration_and_starts_nothing() {
     assert_eq!(good.code, Some(0), "{good:?}");
     assert!(good.stdout.contains("valid"), "{good:?}");
     assert!(!good.stderr.contains("listening"), "{good:?}");
-    let nothing_to_serve = check().run();
-    assert_eq!(nothing_to_serve.code, Some(3), "{nothing_to_serve:?}");
-    assert!(nothing_to_serve.stderr.contains("--models"), "{nothing_to_serve:?}");
+    let alone = check().run();
+    assert_eq!(alone.code, Some(0), "a file may be checked without its models: {alone:?}");
+    let registry = registry.options("square", "lanes: none");
+    let bad_options = check().models(registry.path()).run();
+    assert_eq!(bad_options.code, Some(3), "{bad_options:?}");
+    assert!(bad_options.stderr.contains("lanes"), "{bad_options:?}");
 }
 
 #[test]
