@@ -14,7 +14,7 @@ target=${CARGO_TARGET_DIR:-target}
 # The gateway by itself, because features that the benches ask of shared
 # packages (tonic's transport) would be built into it too.
 cargo build --release --locked --package floor --package loadtest
-cargo build --release --locked --package modelgate
+cargo build --release --locked --package modelgate --bins --example raw_run
 
 if [ "$scenario" = all ]; then
     scenarios=(throughput isolation batching)

@@ -11,6 +11,7 @@ mod client;
 mod isolation;
 mod models;
 mod probe;
+mod raw;
 mod requests;
 mod server;
 mod throughput;

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::Result;
 use crate::bench::{Bench, median};
 use crate::client::{self, Sample};
+use crate::raw;
 use crate::requests::{HttpBody, Requests};
 use crate::server::Server;
 use crate::verdict::{Bar, Limit, Verdict};
@@ -49,9 +50,25 @@ pub fn measure(bench: &Bench, options: &Options) -> Result<Verdict> {
         None => Requests::of_nobody()?,
     };
     let scenario = Scenario { bench, gateway, requests };
-    scenario.http("HTTP JSON", &scenario.requests.json()?, HTTP_JSON_RATIO, &mut verdict)?;
-    scenario.http("HTTP binary", &scenario.requests.binary(), HTTP_BINARY_RATIO, &mut verdict)?;
-    scenario.grpc(&mut verdict)?;
+    let json = scenario.requests.json()?;
+    let json = scenario.http("HTTP JSON", &json, HTTP_JSON_RATIO, &mut verdict)?;
+    let binary = scenario.requests.binary();
+    let binary = scenario.http("HTTP binary", &binary, HTTP_BINARY_RATIO, &mut verdict)?;
+    let grpc = scenario.grpc(&mut verdict)?;
+    if !options.null {
+        let model = options.models.join(&options.model).join(&options.version).join("model.onnx");
+        let raw = raw::runs_per_second(bench, &model)?;
+        let ratios = json!({
+            "runs_per_second": raw, "json": json / raw, "binary": binary / raw, "grpc": grpc / raw,
+        });
+        println!(
+            "bare session.run: {raw:.0} runs/s; requests per bare run: JSON {:.3}, binary {:.3}, gRPC {:.3}",
+            json / raw,
+            binary / raw,
+            grpc / raw
+        );
+        verdict.fact("session.run", ratios);
+    }
     Ok(verdict)
 }
 
@@ -63,7 +80,7 @@ struct Scenario<'a> {
 }
 
 impl Scenario<'_> {
-    fn http(&self, form: &str, body: &HttpBody, ratio: f64, verdict: &mut Verdict) -> Result<()> {
+    fn http(&self, form: &str, body: &HttpBody, ratio: f64, verdict: &mut Verdict) -> Result<f64> {
         let (answer, content_type) = match &self.gateway {
             Some(gateway) => {
                 let answer = self.requests.ask_http(gateway.http, body)?;
@@ -88,7 +105,7 @@ impl Scenario<'_> {
         self.compare(form, ratio, [&many, &one], verdict)
     }
 
-    fn grpc(&self, verdict: &mut Verdict) -> Result<()> {
+    fn grpc(&self, verdict: &mut Verdict) -> Result<f64> {
         let answer = match &self.gateway {
             Some(gateway) => self.requests.ask_grpc(gateway.grpc)?,
             None => Vec::new(),
@@ -114,20 +131,22 @@ impl Scenario<'_> {
         self.compare("gRPC", GRPC_RATIO, [&many, &one], verdict)
     }
 
-    /// Measures under load and with one caller.
+    /// Measures under load and with one caller; gives the gateway's requests a
+    /// second under load.
     fn compare(
         &self,
         form: &str,
         ratio: f64,
         [many, one]: [&dyn Fn(usize) -> Result<Sample>; 2],
         verdict: &mut Verdict,
-    ) -> Result<()> {
+    ) -> Result<f64> {
         println!("{form}, 64 at once");
         let pairs = self.bench.interleave(SIDES, many)?;
         let got = median(pairs.iter().map(|[f, g]| g.requests_per_second / f.requests_per_second));
         let cpu = median(pairs.iter().map(|[f, g]| f.cpu_us / g.cpu_us));
         println!("  median ratio {got:.3}, by CPU {cpu:.3}");
         verdict.pairs(&format!("{form}, 64 at once"), SIDES, &pairs);
+        let reached = median(pairs.iter().map(|[_, g]| g.requests_per_second));
         verdict.bar(Bar::new(
             format!("{form}: throughput / empty server"),
             got,
@@ -146,6 +165,6 @@ impl Scenario<'_> {
             Limit::AtMost(ADDED_P50_US),
             " us",
         ));
-        Ok(())
+        Ok(reached)
     }
 }
