@@ -27,8 +27,8 @@ pub fn describe(answer: &Answer, headers: &mut HeaderMap) {
 }
 
 /// Marks a refusal with the client's id where that is usable, else with a new one.
-pub fn identified<B>(mut response: Response<B>, asked: Option<HeaderValue>) -> Response<B> {
-    let id = RequestId::choose(asked.as_ref().map(HeaderValue::as_bytes), "");
+pub fn identified<B>(mut response: Response<B>, asked: &HeaderMap) -> Response<B> {
+    let id = RequestId::choose(asked.get(REQUEST_ID).map(HeaderValue::as_bytes), "");
     response.headers_mut().insert(REQUEST_ID, request_id(&id));
     response
 }

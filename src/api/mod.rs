@@ -74,13 +74,18 @@ async fn dispatch(
     active: ActiveRequest,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let is_grpc = grpc::is_grpc(request.headers());
+    let (head, body) = request.into_parts();
+    let is_grpc = grpc::is_grpc(&head.headers);
     // Pinned where it is made: futures are large, and moving them shows.
     let mut answer = pin!(async {
-        match (is_grpc, request.version()) {
-            (false, _) => http::answer(&face, request).await,
-            (true, Version::HTTP_2) => grpc::answer(&face, request).await,
-            (true, _) => http::refuse(&http::grpc_needs_http2()),
+        if !is_grpc {
+            http::answer(&face, &head, body).await
+        } else if head.version != Version::HTTP_2 {
+            http::refuse(&http::grpc_needs_http2())
+        } else if grpc::infer::takes(&head) {
+            grpc::infer::answer(&face, &head, body).await
+        } else {
+            Box::pin(grpc::answer(&face, head, body)).await
         }
     });
     let response = poll_fn(|context| {

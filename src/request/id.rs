@@ -10,7 +10,7 @@ const MAX_LENGTH: usize = 64;
 
 /// Identifies one prediction for its caller: 1 to 64 of `A-Z a-z 0-9 - _ . :`,
 /// safe in headers, logs and file names. Ids may repeat.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestId(SmallVec<[u8; 40]>);
 
 impl RequestId {

@@ -13,7 +13,7 @@ pub use bind::{Bound, bind};
 pub use id::RequestId;
 
 use crate::admission::ByteBudget;
-use crate::serving::{Catalog, Running, Servable, Wanted};
+use crate::serving::{Catalog, Done, Running, Servable, Wanted};
 use crate::telemetry::{InflightGuard, Protocol, Telemetry};
 use crate::types::{Code, InferError, InferRequest, OutputTensor, Outputs, Parameter};
 
@@ -96,8 +96,12 @@ impl Ticket {
         }
     }
 
-    /// Counts the request as failed.
+    /// Ends the request as failed.
     pub fn failed(mut self, error: InferError) -> InferError {
+        self.fail(error)
+    }
+
+    fn fail(&mut self, error: InferError) -> InferError {
         self.count(Some(error.code));
         if let Some(reason) = error.reason {
             self.servable.model_metrics.rejected(reason);
@@ -133,36 +137,37 @@ impl Drop for Ticket {
 
 impl Begun {
     /// Waits for the model's answer and gives it its wire form. A request whose
-    /// answer cannot be encoded has failed.
+    /// answer cannot be encoded has failed. To be called once.
     pub async fn answer<T>(
-        self,
+        &mut self,
         encode: impl FnOnce(Answer) -> Result<T, InferError>,
     ) -> Result<T, InferError> {
-        let Begun { mut ticket, id, running, wanted, binary, classification } = self;
-        let done = match running.answer(&ticket.servable).await {
-            Ok(done) => done,
-            Err(error) => return Err(ticket.failed(error)),
-        };
-        let servable = Arc::clone(&ticket.servable);
-        let signature = servable.signature();
+        let result = self.running.answer(&self.ticket.servable).await;
+        match result.and_then(|done| encode(self.assemble(done))) {
+            Ok(encoded) => {
+                self.ticket.count(None);
+                Ok(encoded)
+            }
+            Err(error) => Err(self.ticket.fail(error)),
+        }
+    }
+
+    fn assemble(&mut self, done: Done) -> Answer {
+        let servable = Arc::clone(&self.ticket.servable);
+        let specs = &servable.signature().outputs;
         let outputs = done
             .outputs
             .into_iter()
-            .zip(wanted)
-            .zip(binary)
+            .zip(&self.wanted)
+            .zip(&self.binary)
             .map(|((tensor, index), binary)| OutputTensor {
-                name: Arc::clone(&signature.outputs[index].name),
+                name: Arc::clone(&specs[*index].name),
                 tensor,
-                binary,
+                binary: *binary,
             })
             .collect();
-        match encode(Answer { id, servable, outputs, classification }) {
-            Ok(encoded) => {
-                ticket.count(None);
-                Ok(encoded)
-            }
-            Err(error) => Err(ticket.failed(error)),
-        }
+        let classification = std::mem::take(&mut self.classification);
+        Answer { id: std::mem::take(&mut self.id), servable, outputs, classification }
     }
 }
 

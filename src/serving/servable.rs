@@ -103,14 +103,14 @@ impl Servable {
     /// Starts the work where its cost says.
     pub fn start(&self, work: Work) -> Running {
         if work.deadline <= Instant::now() {
-            return Running::Ended(Err(deadline_passed()));
+            return Running::ended(Err(deadline_passed()));
         }
         match self.place(&work) {
             Execution::Inline => {
                 self.loaded.metrics.queued(Duration::ZERO);
                 let patience = Patience::on_network_thread(&self.loaded);
                 match run_alone(&self.loaded, &work, patience) {
-                    Some(result) => Running::Ended(result),
+                    Some(result) => Running::ended(result),
                     None => self.start_on_lane(work),
                 }
             }
@@ -158,13 +158,13 @@ impl Servable {
         });
         let Some(lane) = lane else {
             let error = InferError::internal("the model's lane could not be started");
-            return Running::Ended(Err(error));
+            return Running::ended(Err(error));
         };
         let (job, pending) = Job::new(work);
         if lane.submit(job) {
             Running::OnLane(pending, deadline)
         } else {
-            Running::Ended(Err(self.queue_full()))
+            Running::ended(Err(self.queue_full()))
         }
     }
 
@@ -183,22 +183,26 @@ impl Servable {
 
 /// Work that was started. Dropping it tells a lane that nobody waits.
 pub enum Running {
-    Ended(Result<Done, InferError>),
+    /// `None` once the answer was taken.
+    Ended(Option<Result<Done, InferError>>),
     InTurn(Pending),
     OnLane(Pending, Instant),
 }
 
 impl Running {
+    fn ended(result: Result<Done, InferError>) -> Running {
+        Running::Ended(Some(result))
+    }
+
     /// Waits for the answer, on a lane no longer than until the deadline.
-    /// `servable` is the one that the work was started on.
-    pub async fn answer(self, servable: &Servable) -> Result<Done, InferError> {
-        let mut running = self;
+    /// `servable` is the one that the work was started on. To be called once.
+    pub async fn answer(&mut self, servable: &Servable) -> Result<Done, InferError> {
         loop {
-            let answer = match running {
-                Running::Ended(result) => return result,
+            let answer = match self {
+                Running::Ended(result) => return result.take().unwrap_or_else(|| Err(lost())),
                 Running::InTurn(pending) => pending.await,
                 Running::OnLane(pending, deadline) => {
-                    match tokio::time::timeout_at(deadline.into(), pending).await {
+                    match tokio::time::timeout_at((*deadline).into(), pending).await {
                         Ok(answer) => answer,
                         Err(_) => return Err(deadline_passed()),
                     }
@@ -207,7 +211,7 @@ impl Running {
             match answer {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(NotDone::Failed(error))) => return Err(error),
-                Ok(Err(NotDone::TooDear(work))) => running = servable.start_on_lane(work),
+                Ok(Err(NotDone::TooDear(work))) => *self = servable.start_on_lane(work),
                 Err(_) => return Err(lost()),
             }
         }

@@ -66,7 +66,7 @@ pub async fn answer_http(
     let call = call(protocol);
     let ticket = gateway.route(&call).expect("a model");
     let request = json::decode_infer(body, header_length, &DecodeLimits::default()).expect("fits");
-    let begun = ticket.begin(&call, request).expect("fits the model");
+    let mut begun = ticket.begin(&call, request).expect("fits the model");
     let encoded = begun.answer(|answer| {
         json::encode_infer(&AnswerView {
             id: "",
@@ -86,7 +86,7 @@ pub async fn answer_grpc(gateway: &Gateway, message: Bytes) -> Bytes {
     let call = call(Protocol::Grpc);
     let ticket = gateway.route(&call).expect("a model");
     let request = protobuf::decode_infer(&mut message, &DecodeLimits::default()).expect("fits");
-    let begun = ticket.begin(&call, request).expect("fits the model");
+    let mut begun = ticket.begin(&call, request).expect("fits the model");
     let encoded = begun.answer(|answer| {
         let message = protobuf::encode_infer(&AnswerView {
             id: "",

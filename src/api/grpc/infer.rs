@@ -4,7 +4,8 @@
 
 use std::time::Instant;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use bytes::{BufMut, Bytes, BytesMut};
 use hyper::body::Incoming;
 use prost::Message;
@@ -26,23 +27,22 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const FRAME_HEAD: usize = 5;
 
 /// Whether a call can go this way.
-pub fn takes(request: &Request<Incoming>) -> bool {
-    request.uri().path() == PATH
-        && request.headers().get(ENCODING).is_none_or(|encoding| encoding == "identity")
+pub fn takes(head: &Parts) -> bool {
+    head.uri.path() == PATH
+        && head.headers.get(ENCODING).is_none_or(|encoding| encoding == "identity")
 }
 
-pub async fn answer(face: &Face, request: Request<Incoming>) -> Response<ResponseBody> {
-    let id = request.headers().get(headers::REQUEST_ID).cloned();
-    let outcome = answer_unary(face, request).await;
-    outcome.unwrap_or_else(|error| headers::identified(refuse(&error), id))
+pub async fn answer(face: &Face, head: &Parts, body: Incoming) -> Response<ResponseBody> {
+    let outcome = answer_unary(face, head, body).await;
+    outcome.unwrap_or_else(|error| headers::identified(refuse(&error), &head.headers))
 }
 
 async fn answer_unary(
     face: &Face,
-    request: Request<Incoming>,
+    head: &Parts,
+    body: Incoming,
 ) -> Result<Response<ResponseBody>, InferError> {
     let received = Instant::now();
-    let (head, body) = request.into_parts();
     let read = async {
         let (framed, reserved) = read_body(face, body).await?;
         Ok((unframe(framed)?, reserved))
@@ -102,7 +102,8 @@ pub async fn predict(
         });
         Ok((response, answer))
     };
-    ticket.begin(&Call { timeout, ..call }, request)?.answer(encode).await
+    let mut begun = ticket.begin(&Call { timeout, ..call }, request)?;
+    begun.answer(encode).await
 }
 
 /// Takes the one message out of its frame.

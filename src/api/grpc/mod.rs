@@ -1,12 +1,13 @@
 //! The gRPC face of the protocol, with gRPC's own health and reflection services.
 
-mod infer;
+pub mod infer;
 mod service;
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use ::http::request::Parts;
 use ::http::{HeaderMap, Request, Response, header};
 use hyper::body::Incoming;
 use tonic::body::Body;
@@ -105,14 +106,14 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Answers one gRPC call.
-pub async fn answer(face: &Face, request: Request<Incoming>) -> Response<ResponseBody> {
-    if infer::takes(&request) {
-        return infer::answer(face, request).await;
-    }
-    let path = request.uri().path();
+/// Answers a call that does not go the fast way of [`infer`].
+pub async fn answer(face: &Face, head: Parts, body: Incoming) -> Response<ResponseBody> {
+    let path = head.uri.path();
     match face.grpc.mounted.iter().find(|mounted| path.starts_with(mounted.prefix)) {
-        Some(mounted) => (mounted.call)(request.map(Body::new)).await.map(ResponseBody::tonic),
+        Some(mounted) => {
+            let request = Request::from_parts(head, Body::new(body));
+            (mounted.call)(request).await.map(ResponseBody::tonic)
+        }
         None => refuse(&InferError::new(Code::Unimplemented, "no such gRPC service")),
     }
 }

@@ -3,7 +3,8 @@
 use std::iter::once;
 use std::time::{Duration, Instant};
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use smallvec::SmallVec;
@@ -30,10 +31,10 @@ const JOIN_BYTES: usize = 16 << 10;
 pub async fn answer(
     face: &Face,
     target: &Target<'_>,
-    request: Request<Incoming>,
+    head: &Parts,
+    body: Incoming,
 ) -> Result<Response<ResponseBody>, InferError> {
     let received = Instant::now();
-    let (head, body) = request.into_parts();
     let call = Call {
         protocol: match head.headers.contains_key(HEADER_LENGTH) {
             true => Protocol::HttpBinary,
@@ -71,7 +72,8 @@ pub async fn answer(
         send(&mut response, &head.headers, encoded);
         Ok(response)
     };
-    let response = ticket.begin(&call, request)?.answer(encode).await?;
+    let mut begun = ticket.begin(&call, request)?;
+    let response = begun.answer(encode).await?;
     Ok(response.map(|body| body.reserving(read.reserved)))
 }
 

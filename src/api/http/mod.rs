@@ -3,7 +3,8 @@
 mod infer;
 mod route;
 
-use ::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use ::http::request::Parts;
+use ::http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::json;
@@ -20,19 +21,16 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 type Answer = Result<Response<ResponseBody>, InferError>;
 
 /// Answers one HTTP request; errors become `{"error": "..."}`.
-pub async fn answer(face: &Face, request: Request<Incoming>) -> Response<ResponseBody> {
-    // The URI shares the memory of the head that was read.
-    let uri = request.uri().clone();
-    let id = request.headers().get(headers::REQUEST_ID).cloned();
-    let outcome = match route::parse(uri.path()) {
+pub async fn answer(face: &Face, head: &Parts, body: Incoming) -> Response<ResponseBody> {
+    let outcome = match route::parse(head.uri.path()) {
         None => Err(InferError::not_found(
             "no such path; the API begins at /v2 (health, models, repository)",
         )),
-        Some(route) if route.method() != *request.method() => {
-            Err(wrong_method(request.method(), &route.method()))
+        Some(route) if route.method() != head.method => {
+            Err(wrong_method(&head.method, &route.method()))
         }
         Some(Route::Infer(target)) => {
-            let answer = infer::answer(face, &target, request).await;
+            let answer = infer::answer(face, &target, head, body).await;
             // An encoding that is not taken: say which are.
             if let Err(error) = &answer
                 && error.code == Code::Unimplemented
@@ -40,17 +38,17 @@ pub async fn answer(face: &Face, request: Request<Incoming>) -> Response<Respons
                 let mut response = refuse(error);
                 let taken = HeaderValue::from_static(ACCEPTED);
                 response.headers_mut().insert(header::ACCEPT_ENCODING, taken);
-                return headers::identified(response, id);
+                return headers::identified(response, &head.headers);
             }
             answer
         }
         // Boxed, so that the future of an inference stays small.
-        Some(Route::Ask(question)) => Box::pin(respond(face, &question, request)).await,
+        Some(Route::Ask(question)) => Box::pin(respond(face, &question, body)).await,
     };
-    outcome.unwrap_or_else(|error| headers::identified(refuse(&error), id))
+    outcome.unwrap_or_else(|error| headers::identified(refuse(&error), &head.headers))
 }
 
-async fn respond(face: &Face, question: &Question<'_>, request: Request<Incoming>) -> Answer {
+async fn respond(face: &Face, question: &Question<'_>, body: Incoming) -> Answer {
     let gateway = &face.gateway;
     match question {
         Question::Live => Ok(json_answer(StatusCode::OK, &json!({"live": true}))),
@@ -78,7 +76,7 @@ async fn respond(face: &Face, question: &Question<'_>, request: Request<Incoming
             Ok(json_answer(StatusCode::OK, &statistics))
         }
         Question::RepositoryIndex => {
-            let (body, _reserved) = read_body(face, request.into_body()).await?;
+            let (body, _reserved) = read_body(face, body).await?;
             let ready_only = read_index_request(&body)?;
             let index = documents::repository_index(&gateway.catalog.load(), ready_only);
             Ok(json_answer(StatusCode::OK, &index))
