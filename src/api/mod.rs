@@ -50,6 +50,9 @@ pub struct WireLimits {
     pub max_streams: u32,
     /// Longest wait for a body, and between two of its pieces.
     pub body_timeout: Duration,
+    /// How long a network thread looks for the next request before it sleeps;
+    /// zero means not at all.
+    pub spin: Duration,
     /// Interval of HTTP/2 pings that find dead peers.
     pub ping_every: Duration,
     pub time: TimeLimits,
@@ -97,5 +100,6 @@ async fn dispatch(
         })
     })
     .await;
+    net::spin::answered();
     Ok(response.map(|body| body.during(active)))
 }

@@ -29,6 +29,7 @@ pub(super) fn limits(config: &Config) -> WireLimits {
         max_connections: limits.max_connections,
         max_streams: limits.max_streams_per_connection,
         body_timeout: Duration::from_millis(limits.body_timeout_ms),
+        spin: Duration::from_micros(config.server.spin_us),
         ping_every: Duration::from_millis(limits.idle_timeout_ms / 2),
         time: TimeLimits {
             head_ms: limits.head_timeout_ms,

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -20,6 +21,14 @@ const MAX_SET_ASIDE: usize = 64;
 /// How much nicer than network threads lanes are: with every core busy, the
 /// thread that answers cheap requests and health checks goes first.
 const NICENESS: i32 = 5;
+
+/// Lane threads that run something, over all versions.
+static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether any lane runs something.
+pub fn lanes_at_work() -> bool {
+    AT_WORK.load(Ordering::Relaxed) > 0
+}
 
 /// The way into a version's lanes. Dropping it lets the threads finish what
 /// waits and end.
@@ -52,7 +61,9 @@ fn serve(model: &Loaded, waiting: &Receiver<Job>) {
     let mut aside: VecDeque<Job> = VecDeque::new();
     loop {
         let Some(first) = aside.pop_front().or_else(|| waiting.recv().ok()) else { return };
+        AT_WORK.fetch_add(1, Ordering::Relaxed);
         run_together(model, fill(model, first, &mut aside, waiting), Patience::UntilDeadline);
+        AT_WORK.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

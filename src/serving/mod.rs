@@ -17,5 +17,6 @@ pub mod turn;
 
 pub use catalog::{Catalog, ModelEntry, Snapshot, State, VersionEntry};
 pub use job::{Done, Wanted, Work};
+pub use lane::lanes_at_work;
 pub use options::{Execution, ExecutionOptions};
 pub use servable::{Loaded, Running, Servable};

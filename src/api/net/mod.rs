@@ -3,6 +3,7 @@
 mod connection;
 mod io;
 mod listener;
+pub mod spin;
 mod timeouts;
 mod worker;
 

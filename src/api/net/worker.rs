@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::connection::{CoarseClock, Connection, drive};
 use super::listener::detach;
+use super::spin;
 use crate::api::Face;
 use crate::serving::turn;
 use crate::telemetry::{ConnectionMetrics, RefusedConnection};
@@ -146,6 +147,9 @@ impl Worker {
         mut stop: watch::Receiver<bool>,
     ) {
         tokio::spawn(turn::flusher());
+        if !self.face.limits.spin.is_zero() {
+            tokio::spawn(spin::watch(self.face.limits.spin));
+        }
         // Every connection holds a sender: the channel ends with the last one.
         let (alive, mut ended) = mpsc::channel::<Infallible>(1);
         loop {
