@@ -16,8 +16,10 @@ use crate::engine::Engine;
 use crate::telemetry::{ModelMetrics, VersionMetrics};
 use crate::types::{Code, InferError, ModelName, Reason, Signature, Version};
 
-/// How much of a turn one model's cheap runs may take, in inline budgets;
-/// what comes on top goes to the lane.
+/// How much of a turn the runs of one model that does not batch may take, in
+/// inline budgets; what comes on top goes to the lane. A model that batches
+/// runs once a turn, and sending part of that batch to a lane would only make
+/// two threads contend for what one does better.
 const TURN_BUDGETS: u64 = 4;
 
 /// What runs need; shared with the lane's threads.
@@ -133,6 +135,9 @@ impl Servable {
                 }
                 if !turn::is_worthwhile() {
                     return Execution::Inline;
+                }
+                if loaded.may_batch() {
+                    return Execution::Turn;
                 }
                 let budget = loaded.options.inline_budget.as_nanos() as u64;
                 let turn = loaded.cost.predict(turn::waiting_bytes(loaded) + bytes);

@@ -39,7 +39,7 @@ impl Default for ServerConfig {
             grpc: local(8001),
             metrics: local(8002),
             threads: 0,
-            spin_us: 50,
+            spin_us: 100,
             reflection: false,
             shutdown: ShutdownConfig::default(),
         }
