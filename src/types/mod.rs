@@ -1,15 +1,21 @@
 //! Plain data every layer speaks. Imports nothing of ours and does no I/O.
 
+mod compatibility;
+mod digest;
 mod dtype;
 mod error;
+mod lifecycle;
 mod name;
 mod request;
 mod shape;
 mod signature;
 mod tensor;
 
+pub use compatibility::Incompatible;
+pub use digest::{Digest, DigestError};
 pub use dtype::DType;
 pub use error::{Code, InferError, Reason};
+pub use lifecycle::{RejectKind, Rejection, Stage};
 pub use name::{ModelName, NameError, Version};
 pub use request::{
     InferRequest, InputTensor, OutputTensor, Outputs, Parameter, Payload, RequestedOutput,

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::DType;
 
 /// One dimension of a model's input or output.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "i64", into = "i64")]
 pub enum Dim {
     Fixed(usize),
     /// Any size; the graph's symbol for it where there is one.
@@ -30,13 +33,29 @@ impl Dim {
     }
 }
 
+impl From<i64> for Dim {
+    fn from(wire: i64) -> Dim {
+        usize::try_from(wire).map_or(Dim::Free(None), Dim::Fixed)
+    }
+}
+
+impl From<Dim> for i64 {
+    fn from(dim: Dim) -> i64 {
+        dim.wire()
+    }
+}
+
 /// Name, type and dimensions of one input or output.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TensorSpec {
     pub name: Arc<str>,
+    #[serde(rename = "datatype")]
     pub dtype: DType,
+    #[serde(rename = "shape")]
     pub dims: Vec<Dim>,
     /// What the columns of an output stand for, such as class names; empty where unknown.
+    #[serde(default, skip_serializing_if = "no_labels")]
     pub labels: Arc<[String]>,
 }
 
@@ -62,8 +81,12 @@ impl fmt::Display for TensorSpec {
     }
 }
 
+fn no_labels(labels: &Arc<[String]>) -> bool {
+    labels.is_empty()
+}
+
 /// Inputs and outputs of a model, in the graph's order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     pub inputs: Vec<TensorSpec>,
     pub outputs: Vec<TensorSpec>,
