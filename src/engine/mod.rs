@@ -14,6 +14,7 @@ mod library;
 mod measure;
 mod memory;
 mod outputs;
+mod probe;
 mod rows;
 mod session;
 mod signature;
@@ -33,6 +34,7 @@ pub use fake::FakeEngine;
 pub use ffi::{Optimization, SessionOptions, disable_telemetry};
 pub use library::Library;
 pub use measure::{Cost, Measured, measure};
+pub use probe::{ProbeLimits, ProbeReport, ProbeRequest};
 pub use session::OrtEngine;
 
 /// One input of a run: packed little-endian elements (strings behind `u32`

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::types::{ModelName, Version};
 
-const MODEL_FILE: &str = "model.onnx";
+use super::MODEL_FILE;
 
 #[derive(Debug, Error)]
 pub enum FolderError {

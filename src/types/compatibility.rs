@@ -12,7 +12,9 @@ pub enum Incompatible {
     InputGone(String),
     #[error("input '{0}' is new, and today's callers do not send it")]
     InputNew(String),
-    #[error("input was {was}, is {is}: expected the same datatype, and each size as it was or free")]
+    #[error(
+        "input was {was}, is {is}: expected the same datatype, and each size as it was or free"
+    )]
     InputNarrowed { was: String, is: String },
     #[error("output '{0}' is gone")]
     OutputGone(String),
@@ -30,7 +32,8 @@ impl Signature {
     /// given with at most its shapes and the same labels.
     pub fn may_replace(&self, old: &Signature) -> Result<(), Incompatible> {
         for was in &old.inputs {
-            let is = find(&self.inputs, was).ok_or(Incompatible::InputGone(was.name.to_string()))?;
+            let is =
+                find(&self.inputs, was).ok_or(Incompatible::InputGone(was.name.to_string()))?;
             if !fits(is, was) {
                 let (was, is) = (was.to_string(), is.to_string());
                 return Err(Incompatible::InputNarrowed { was, is });
@@ -123,7 +126,8 @@ mod tests {
             let new = signature(&inputs, &outputs);
             assert!(new.may_replace(&old).is_err(), "{new:?}");
         }
-        let fixed = signature(std::slice::from_ref(&x), &[spec("y", Fp32, &[1, 2], &["no", "yes"])]);
+        let fixed =
+            signature(std::slice::from_ref(&x), &[spec("y", Fp32, &[1, 2], &["no", "yes"])]);
         assert_eq!(fixed.may_replace(&old), Ok(()), "an output may become narrower");
     }
 }

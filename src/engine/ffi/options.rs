@@ -3,6 +3,8 @@
 use std::ffi::{CStr, c_int};
 use std::ptr::{self, NonNull};
 
+use serde::{Deserialize, Serialize};
+
 use ort::sys::{ExecutionMode, GraphOptimizationLevel, OrtRunOptions, OrtSessionOptions};
 
 use super::{Environment, api, check};
@@ -12,7 +14,7 @@ use super::{Environment, api, check};
 const MAX_FOLDED_BYTES: &CStr = c"67108864";
 
 /// How much ONNX Runtime rewrites the graph at load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Optimization {
     Disable,
     Basic,
@@ -23,7 +25,7 @@ pub enum Optimization {
 
 /// How a model is run. The defaults are those that measured best for several
 /// threads that share one session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionOptions {
     /// Threads inside one operator; 1 means the calling thread only, 0 one per core.
     pub intra_op_threads: usize,

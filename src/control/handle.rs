@@ -1,0 +1,131 @@
+//! How others ask the lifecycle for something.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use super::status::{AuditEntry, Hold, Status};
+use crate::types::{ModelName, Rejection, Version};
+
+/// Requests that wait for the lifecycle; more are refused.
+const QUEUE: usize = 64;
+
+/// A cheap handle; copies speak to the same lifecycle.
+#[derive(Clone)]
+pub struct Control {
+    status: Arc<ArcSwap<Status>>,
+    commands: mpsc::Sender<Command>,
+}
+
+#[derive(Clone, Debug, Error)]
+pub enum ControlError {
+    #[error("unknown model '{0}'")]
+    UnknownModel(String),
+    #[error("unknown registry '{name}'; there is {known}")]
+    UnknownRegistry { name: String, known: String },
+    /// It cannot be done in the state things are in.
+    #[error("{0}")]
+    Refused(String),
+    #[error("{model} version {version} was rejected: {rejection}")]
+    Rejected { model: ModelName, version: Version, rejection: Rejection },
+    #[error("the gateway has too much to do; try again")]
+    Busy,
+    #[error("the gateway is stopping")]
+    Stopping,
+}
+
+/// Who asks, and why: for the audit log.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub actor: String,
+    pub reason: String,
+}
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
+
+/// What can be asked for. Every answer comes through the reply.
+pub(super) enum Command {
+    /// List the registry, or all, at once; answers with their names.
+    Poke(Option<String>, Reply<Vec<String>>),
+    /// Serve an earlier version and hold it; the newest kept one where none is named.
+    Rollback(ModelName, Option<Version>, Asked, Reply<Hold>),
+    /// Lift the hold.
+    Release(ModelName, Asked, Reply<()>),
+    /// Load the model; answered when it is ready, or a version was rejected.
+    Load(ModelName, Asked, Reply<()>),
+    /// Unload the model; answered when no request finds it any more.
+    Unload(ModelName, Asked, Reply<()>),
+    /// Try a rejected version once more.
+    Retry(ModelName, Version, Asked, Reply<()>),
+    /// The newest entries of the audit log, the newest last, at most so many.
+    Audit(Option<ModelName>, usize, Reply<Vec<AuditEntry>>),
+}
+
+impl Control {
+    pub(super) fn new() -> (Control, mpsc::Receiver<Command>) {
+        let (commands, received) = mpsc::channel(QUEUE);
+        (Control { status: Arc::default(), commands }, received)
+    }
+
+    /// What the lifecycle was doing a moment ago.
+    pub fn status(&self) -> Arc<Status> {
+        self.status.load_full()
+    }
+
+    pub(super) fn publish(&self, status: Status) {
+        self.status.store(Arc::new(status));
+    }
+
+    pub async fn poke(&self, registry: Option<String>) -> Result<Vec<String>, ControlError> {
+        self.ask(|reply| Command::Poke(registry, reply)).await
+    }
+
+    pub async fn rollback(
+        &self,
+        model: ModelName,
+        to: Option<Version>,
+        asked: Asked,
+    ) -> Result<Hold, ControlError> {
+        self.ask(|reply| Command::Rollback(model, to, asked, reply)).await
+    }
+
+    pub async fn release(&self, model: ModelName, asked: Asked) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Release(model, asked, reply)).await
+    }
+
+    pub async fn load(&self, model: ModelName, asked: Asked) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Load(model, asked, reply)).await
+    }
+
+    pub async fn unload(&self, model: ModelName, asked: Asked) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Unload(model, asked, reply)).await
+    }
+
+    pub async fn retry(
+        &self,
+        model: ModelName,
+        version: Version,
+        asked: Asked,
+    ) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Retry(model, version, asked, reply)).await
+    }
+
+    pub async fn audit(
+        &self,
+        model: Option<ModelName>,
+        most: usize,
+    ) -> Result<Vec<AuditEntry>, ControlError> {
+        self.ask(|reply| Command::Audit(model, most, reply)).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ControlError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.try_send(command(reply)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ControlError::Busy,
+            mpsc::error::TrySendError::Closed(_) => ControlError::Stopping,
+        })?;
+        answer.await.map_err(|_| ControlError::Stopping)?
+    }
+}
