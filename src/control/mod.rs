@@ -1,5 +1,6 @@
 //! What changes what is served.
 
+mod decide;
 mod handle;
 mod load;
 mod status;
