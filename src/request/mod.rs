@@ -19,7 +19,7 @@ use crate::types::{Code, InferError, InferRequest, OutputTensor, Outputs, Parame
 
 /// What the whole gateway shares on the way of a request.
 pub struct Gateway {
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     pub budget: Arc<ByteBudget>,
     pub telemetry: Arc<Telemetry>,
     /// The longest a request may take, whatever the client asked for.
@@ -178,7 +178,7 @@ impl Gateway {
         max_request: Duration,
     ) -> Gateway {
         Gateway {
-            catalog: Catalog::default(),
+            catalog: Arc::default(),
             budget,
             telemetry,
             max_request,

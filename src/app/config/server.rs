@@ -1,6 +1,7 @@
 //! `server`: listeners, threads and how the gateway stops.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,10 @@ pub struct ServerConfig {
     /// Metrics and health.
     #[serde(deserialize_with = "expand::value")]
     pub metrics: SocketAddr,
+    /// Folder of what has to outlive the process: the cache of model files,
+    /// holds, the audit log. One gateway at a time uses it.
+    #[serde(deserialize_with = "expand::value")]
+    pub data: PathBuf,
     /// Network threads; 0 means one per core.
     pub threads: usize,
     /// How long a network thread looks for the next request before it sleeps,
@@ -38,6 +43,7 @@ impl Default for ServerConfig {
             http: local(8000),
             grpc: local(8001),
             metrics: local(8002),
+            data: PathBuf::from("modelgate-data"),
             threads: 0,
             spin_us: 100,
             reflection: false,
