@@ -10,8 +10,14 @@ use crate::telemetry::{DurationStatistics, Statistics};
 use crate::types::{DType, InferError, Stage, TensorSpec};
 
 /// Only what works, under the names the protocol has for it.
-const EXTENSIONS: [&str; 5] =
-    ["classification", "model_configuration", "binary_tensor_data", "parameters", "statistics"];
+const EXTENSIONS: [&str; 6] = [
+    "classification",
+    "model_repository",
+    "model_configuration",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+];
 
 /// What executes our models, in the protocol's words.
 const PLATFORM: &str = "onnxruntime_onnx";

@@ -15,6 +15,7 @@ mod onnxruntime;
 mod parse;
 mod range;
 mod server;
+mod shown;
 mod telemetry;
 
 use std::path::Path;
@@ -30,6 +31,7 @@ pub use model::{
 pub use models::{ModelsConfig, ProbeConfig};
 pub use onnxruntime::{OnnxRuntimeConfig, Optimization, SessionOptions};
 pub use server::{ServerConfig, ShutdownConfig};
+pub use shown::shown;
 pub use telemetry::TelemetryConfig;
 
 use crate::types::ModelName;

@@ -88,6 +88,7 @@ async fn run(config: Config) -> Result<(), AppError> {
     let http = listen("http", config.server.http)?;
     let grpc = listen("grpc", config.server.grpc)?;
     let ops = listen("metrics", config.server.metrics)?;
+    let _admin = listen("admin", config.server.admin)?;
     let (accepting, stop_accepting) = watch::channel(false);
     let (serving_ops, stop_ops) = watch::channel(false);
     let ops = tokio::spawn(serve_ops(ops, Arc::clone(&gateway), stop_ops));

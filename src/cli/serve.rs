@@ -28,6 +28,9 @@ pub(super) struct Serve {
     /// Address of metrics and health [default: 127.0.0.1:8002]
     #[arg(long, env = "MODELGATE_METRICS", value_name = "ADDR", value_parser = address)]
     metrics: Option<SocketAddr>,
+    /// Address of the admin API, a loopback address [default: 127.0.0.1:8003]
+    #[arg(long, env = "MODELGATE_ADMIN", value_name = "ADDR", value_parser = address)]
+    admin: Option<SocketAddr>,
     /// ONNX Runtime's shared library, 1.28 or later [default: searched for]
     #[arg(long, env = "MODELGATE_ONNXRUNTIME", value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
@@ -79,6 +82,7 @@ impl Serve {
         config.server.http = self.http.unwrap_or(config.server.http);
         config.server.grpc = self.grpc.unwrap_or(config.server.grpc);
         config.server.metrics = self.metrics.unwrap_or(config.server.metrics);
+        config.server.admin = self.admin.unwrap_or(config.server.admin);
         config.onnxruntime.path = self.onnxruntime.clone().or(config.onnxruntime.path);
         config.check("the configuration with the flags")?;
         Ok(config)

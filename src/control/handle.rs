@@ -44,10 +44,10 @@ pub struct Asked {
     pub reason: String,
 }
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
+pub type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
 
 /// What can be asked for. Every answer comes through the reply.
-pub(super) enum Command {
+pub enum Command {
     /// List the registry, or all, at once; answers with their names.
     Poke(Option<String>, Reply<Vec<String>>),
     /// Serve an earlier version and hold it; the newest kept one where none is named.
@@ -70,6 +70,15 @@ impl Control {
     pub(super) fn new() -> (Control, mpsc::Receiver<Command>) {
         let (commands, received) = mpsc::channel(QUEUE);
         (Control { status: Arc::default(), commands }, received)
+    }
+
+    /// A handle that shows `status`, and the commands given through it, which
+    /// the caller answers in the lifecycle's place.
+    #[cfg(feature = "testing")]
+    pub fn scripted(status: Status) -> (Control, mpsc::Receiver<Command>) {
+        let (control, commands) = Control::new();
+        control.publish(status);
+        (control, commands)
     }
 
     /// What the lifecycle was doing a moment ago.

@@ -29,6 +29,8 @@ pub use handle::{Asked, Control, ControlError};
 pub use journal::JournalError;
 pub use lifecycle::{ControlStartError, Loads, Parts, start};
 pub use settings::{LabelTarget, ModelSettings, SettingsOf, Setup};
+#[cfg(feature = "testing")]
+pub use handle::{Command, Reply};
 pub use status::{
     AuditEntry, Hold, ModelStatus, ProbeStatus, RegistryStatus, Status, VersionStatus,
 };

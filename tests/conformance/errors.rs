@@ -182,7 +182,13 @@ fn every_http_refusal_is_one_error_string() {
         ("bad gzip", post(&good).header("content-encoding", "gzip"), 400),
         ("bad deflate", post(&good).header("content-encoding", "deflate"), 400),
         ("no timeout", post(&good).header("x-request-timeout-ms", "soon"), 400),
-        ("loading by request", Request::post("/v2/repository/models/x/load", "{}"), 501),
+        (
+            "a model to load in the request",
+            Request::post("/v2/repository/models/x/load", r#"{"parameters": {"config": "{}"}}"#),
+            400,
+        ),
+        ("a list to unload", Request::post("/v2/repository/models/x/unload", "[]"), 400),
+        ("a name that is none", Request::post("/v2/repository/models/..%2fx/load", "{}"), 400),
     ];
     for (what, request, status) in table {
         for listener in gateway().listeners() {

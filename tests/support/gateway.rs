@@ -28,6 +28,7 @@ pub struct Gateway {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
     pub ops: SocketAddr,
+    pub admin: SocketAddr,
     process: Process,
 }
 
@@ -54,7 +55,8 @@ pub struct Ended {
 impl Launch {
     /// `modelgate serve` on free ports.
     pub fn new() -> Launch {
-        let listeners = ["--http", "--grpc", "--metrics"].map(|listener| [listener, "127.0.0.1:0"]);
+        let listeners = ["--http", "--grpc", "--metrics", "--admin"];
+        let listeners = listeners.map(|listener| [listener, "127.0.0.1:0"]);
         Launch::bare().args(listeners.as_flattened())
     }
 
@@ -137,7 +139,8 @@ impl Launch {
             line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address")
         };
         let (http, grpc, ops) = (address("http"), address("grpc"), address("metrics"));
-        Gateway { http, grpc, ops, process }
+        let admin = address("admin");
+        Gateway { http, grpc, ops, admin, process }
     }
 
     /// Starts the gateway and waits until its models are loaded.
