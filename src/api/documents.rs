@@ -140,12 +140,16 @@ pub fn statistics(
     let snapshot = gateway.catalog.load();
     let mut chosen: Vec<&Servable> = Vec::new();
     if name.is_empty() {
-        chosen.extend(snapshot.models().flat_map(|(_, model)| model.ready.values()).map(|arc| &**arc));
+        chosen.extend(
+            snapshot.models().flat_map(|(_, model)| model.ready.values()).map(|arc| &**arc),
+        );
         chosen.sort_by_key(|servable| (servable.name(), servable.version()));
     } else {
         let one = snapshot.resolve(name, version)?;
         match snapshot.model(name) {
-            Some(model) if version.is_empty() => chosen.extend(model.ready.values().map(|arc| &**arc)),
+            Some(model) if version.is_empty() => {
+                chosen.extend(model.ready.values().map(|arc| &**arc))
+            }
             _ => chosen.push(one),
         }
     }

@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 pub use error::{ConfigError, Invalid};
 pub use limits::LimitsConfig;
 pub use model::{
-    Batching, Execution, LabelTarget, LabelWord, Mode, ModelOptions, ModelSettings,
-    ServingOptions, SessionOverrides, SignaturePolicy, Swap, Versions,
+    Batching, Execution, LabelTarget, LabelWord, Mode, ModelOptions, ModelSettings, ServingOptions,
+    SessionOverrides, SignaturePolicy, Swap, Versions,
 };
 pub use models::{ModelsConfig, ProbeConfig};
 pub use onnxruntime::{OnnxRuntimeConfig, Optimization, SessionOptions};

@@ -155,7 +155,11 @@ fn versions(wanted: &config::Versions) -> VersionPolicy {
         config::Versions::All => VersionPolicy::All,
         config::Versions::Latest(count) => VersionPolicy::Latest(*count),
         config::Versions::Specific(numbers) => VersionPolicy::Specific(
-            numbers.iter().filter_map(|number| NonZeroU64::new(*number)).map(Version::from).collect(),
+            numbers
+                .iter()
+                .filter_map(|number| NonZeroU64::new(*number))
+                .map(Version::from)
+                .collect(),
         ),
     }
 }

@@ -175,7 +175,9 @@ impl BringUp {
                     self.workshop.telemetry.registry(self.source.name()).failed(error.label());
                     self.tell(Happened::Trouble(error.to_string())).await;
                     // What changed is told by the next listing, not by trying again.
-                    backoff.wait(if matches!(error, SourceError::Changed(_)) { 4 } else { 1 }).await;
+                    backoff
+                        .wait(if matches!(error, SourceError::Changed(_)) { 4 } else { 1 })
+                        .await;
                 }
             }
         }
@@ -212,9 +214,8 @@ impl BringUp {
         };
         let permit = self.workshop.probing.acquire().await.map_err(|_| called_off())?;
         let cancelled = Arc::clone(&self.cancelled);
-        let probed = self
-            .blocking(move |workshop| workshop.library.probe(&request, &cancelled))
-            .await;
+        let probed =
+            self.blocking(move |workshop| workshop.library.probe(&request, &cancelled)).await;
         drop(permit);
         if self.cancelled.load(Ordering::Relaxed) {
             return Err(called_off());
@@ -223,9 +224,9 @@ impl BringUp {
         self.tell(Happened::Probed(outcome)).await;
         let report = probed?;
         let note = serde_json::to_string(&ProbeNote { settings: number, report: report.clone() });
-        let written = note.map_err(std::io::Error::other).and_then(|note| {
-            self.workshop.cache.write_note(&digest, PROBE_NOTE, &note)
-        });
+        let written = note
+            .map_err(std::io::Error::other)
+            .and_then(|note| self.workshop.cache.write_note(&digest, PROBE_NOTE, &note));
         if let Err(error) = written {
             tracing::warn!(model = %self.model, %error, "the probe's report is not kept; a restart probes again");
         }

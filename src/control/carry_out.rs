@@ -11,7 +11,7 @@ use super::bring_up::{BringUp, Happened, News};
 use super::decide::{Content, InstanceId, Plan, decide};
 use super::lifecycle::Lifecycle;
 use super::memory::Share;
-use super::model::{Draining, Instance, Model, Ready};
+use super::model::{Draining, Instance, Ready};
 use super::report::unix_ms;
 use crate::engine::ProbeReport;
 use crate::registry::Progress;
@@ -169,7 +169,10 @@ impl Lifecycle {
                 if instance.rejection.is_none() {
                     let reason = Some("not wanted any more".to_owned());
                     self.unaudited.push(super::report::stage_entry(
-                        name, id.content, Stage::Gone, reason,
+                        name,
+                        id.content,
+                        Stage::Gone,
+                        reason,
                     ));
                 }
             }
@@ -211,6 +214,7 @@ impl Lifecycle {
             asking: None,
             ready: None,
             progress: Arc::clone(&progress),
+            counted_bytes: 0,
             cancelled: Arc::clone(&cancelled),
             task: None,
             metrics: Arc::clone(&metrics),

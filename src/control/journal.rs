@@ -58,7 +58,7 @@ pub(super) struct Remembered {
 pub(super) type State = BTreeMap<ModelName, Remembered>;
 
 /// The data folder. One gateway at a time holds it.
-pub(super) struct Journal {
+pub struct Journal {
     folder: PathBuf,
     audit: Option<File>,
     audit_bytes: u64,
@@ -66,7 +66,8 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    pub(super) fn open(folder: &Path) -> Result<Journal, JournalError> {
+    /// Opens the folder, which is made if need be, and locks it.
+    pub fn open(folder: &Path) -> Result<Journal, JournalError> {
         let failed = |source| JournalError::Folder { folder: folder.to_owned(), source };
         fs::create_dir_all(folder.join("listings")).map_err(failed)?;
         let lock = OpenOptions::new()
@@ -91,7 +92,8 @@ impl Journal {
         read(&self.folder.join("state.json")).unwrap_or_default()
     }
 
-    pub(super) fn listing(&self, registry: &str) -> Option<Listing> {
+    /// What a registry stated last.
+    pub fn listing(&self, registry: &str) -> Option<Listing> {
         read(&self.listing_file(registry))
     }
 

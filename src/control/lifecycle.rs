@@ -5,16 +5,16 @@
 //! publishes one snapshot, and writes down what has to be remembered.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use super::bring_up::{News, Workshop};
 use super::handle::{Command, Control};
-use super::journal::{Journal, JournalError, State};
+use super::journal::{Journal, State};
 use super::loader::Loader;
 use super::memory::Memory;
 use super::model::{Model, Settings};
@@ -25,7 +25,7 @@ use super::status::AuditEntry;
 use super::waiting::Waiting;
 use super::wanted;
 use crate::engine::Library;
-use crate::registry::{Cache, ListedModel};
+use crate::registry::{Cache, ListedModel, Source};
 use crate::serving::Catalog;
 use crate::telemetry::Telemetry;
 use crate::types::ModelName;
@@ -43,22 +43,14 @@ const PASSES: usize = 4;
 /// last is used.
 const START_PATIENCE: Duration = Duration::from_secs(2);
 
-#[derive(Debug, Error)]
-pub enum ControlStartError {
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error("cannot start the loading thread: {0}")]
-    Thread(#[from] std::io::Error),
-}
-
 /// What the lifecycle works with.
 pub struct Parts {
     pub library: Library,
     /// The program whose `probe` verb tries models.
     pub program: PathBuf,
     pub cache: Cache,
-    /// The folder of what has to be remembered.
-    pub data: PathBuf,
+    /// What has to be remembered.
+    pub journal: Journal,
     pub catalog: Arc<Catalog>,
     pub telemetry: Arc<Telemetry>,
 }
@@ -104,18 +96,14 @@ pub(super) struct Lifecycle {
 /// Starts the lifecycle on this runtime.
 ///
 /// # Errors
-/// When the data folder cannot be used.
-pub fn start(
-    parts: Parts,
-    setup: Setup,
-) -> Result<(Control, watch::Receiver<Loads>), ControlStartError> {
-    let journal = Journal::open(&parts.data)?;
+/// When the loading thread cannot be started.
+pub fn start(parts: Parts, setup: Setup) -> io::Result<(Control, watch::Receiver<Loads>)> {
     let loader = Loader::start()?;
     let (control, commands) = Control::new();
     let (news, incoming) = mpsc::channel(NEWS);
     let (heard, answers) = mpsc::channel(NEWS);
     let (loads, watching) = watch::channel(Loads::default());
-    let Parts { library, program, cache, catalog, telemetry, .. } = parts;
+    let Parts { library, program, cache, journal, catalog, telemetry } = parts;
     let workshop = Arc::new(Workshop::new(library, program, cache, telemetry, loader));
     let mut lifecycle = Lifecycle {
         setup: setup.clone(),
@@ -252,7 +240,8 @@ impl Lifecycle {
         }
         let accepted = wanted::accept(registry.listing.as_ref(), listing);
         if accepted.was_emptied {
-            registry.error = Some("it states no models at all; what it stated before remains".into());
+            registry.error =
+                Some("it states no models at all; what it stated before remains".into());
             registry.set_stale(true, &self.workshop.telemetry);
         }
         if registry.listing.as_ref() != Some(&accepted.listing) {
@@ -324,7 +313,7 @@ impl Lifecycle {
     /// told; what is not written is tried again.
     pub(super) async fn with_journal(
         &mut self,
-        work: impl FnOnce(&mut Journal) -> std::io::Result<()> + Send + 'static,
+        work: impl FnOnce(&mut Journal) -> io::Result<()> + Send + 'static,
     ) -> bool {
         let Some(mut journal) = self.journal.take() else { return false };
         let done = tokio::task::spawn_blocking(move || {

@@ -26,11 +26,11 @@ mod wanted;
 
 pub use decide::{Content, VersionPolicy};
 pub use handle::{Asked, Control, ControlError};
-pub use journal::JournalError;
-pub use lifecycle::{ControlStartError, Loads, Parts, start};
-pub use settings::{LabelTarget, ModelSettings, SettingsOf, Setup};
 #[cfg(feature = "testing")]
 pub use handle::{Command, Reply};
+pub use journal::{Journal, JournalError};
+pub use lifecycle::{Loads, Parts, start};
+pub use settings::{LabelTarget, ModelSettings, SettingsOf, Setup};
 pub use status::{
     AuditEntry, Hold, ModelStatus, ProbeStatus, RegistryStatus, Status, VersionStatus,
 };

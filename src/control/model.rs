@@ -57,6 +57,8 @@ pub(super) struct Instance {
     pub(super) asking: Option<oneshot::Sender<Result<Share, Rejection>>>,
     pub(super) ready: Option<Ready>,
     pub(super) progress: Arc<Progress>,
+    /// How much of the progress the metrics have counted.
+    pub(super) counted_bytes: u64,
     pub(super) cancelled: Arc<AtomicBool>,
     pub(super) task: Option<AbortHandle>,
     pub(super) metrics: Arc<VersionMetrics>,

@@ -9,10 +9,6 @@ use tokio::task::JoinHandle;
 use super::retry::{Backoff, jittered};
 use crate::registry::{Listing, Source, SourceError};
 
-/// Until a version that is being written is looked at again. Doubles while
-/// nothing changes, so that an upload that was given up costs little.
-const UNFINISHED: Duration = Duration::from_millis(500);
-
 /// Longest wait after a failure.
 const MOST: Duration = Duration::from_secs(60);
 
@@ -43,24 +39,14 @@ impl Poll {
         let (source, poked) = (Arc::clone(source), Arc::clone(&changed));
         let task = tokio::spawn(async move {
             let mut backoff = Backoff::new(MOST);
-            let mut unfinished = (Vec::new(), UNFINISHED);
             loop {
                 let result = source.list().await;
                 let wait = match &result {
                     Err(_) => backoff.next(),
                     Ok(listing) => {
                         backoff.reset();
-                        let every = jittered(source.poll_every());
-                        if listing.unfinished.is_empty() {
-                            every
-                        } else {
-                            if unfinished.0 != listing.unfinished {
-                                unfinished = (listing.unfinished.clone(), UNFINISHED);
-                            }
-                            let soon = unfinished.1;
-                            unfinished.1 = soon.saturating_mul(2);
-                            soon.min(every)
-                        }
+                        let is_whole = listing.unfinished.is_empty();
+                        jittered(if is_whole { source.poll_every() } else { source.look_again() })
                     }
                 };
                 if heard.send(Heard { round, place, result }).await.is_err() {

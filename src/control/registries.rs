@@ -77,6 +77,13 @@ impl Registry {
         telemetry.registry(self.source.name()).stale(stale);
     }
 
+    /// Whether what it states can be taken as a whole: not while something is
+    /// being written, which is looked at again soon.
+    pub(super) fn is_settled(&self) -> bool {
+        let soon = self.source.look_again() < self.source.poll_every();
+        self.listing.is_some() && !(soon && !self.unfinished.is_empty())
+    }
+
     pub(super) fn status(&self) -> RegistryStatus {
         RegistryStatus {
             name: self.source.name().to_owned(),

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::decide::Content;
 use super::journal::AUDIT_RECENT;
 use super::lifecycle::{Lifecycle, Loads};
+use super::registries::Registry;
 use super::status::{AuditEntry, Status};
 use crate::types::{ModelName, Stage};
 
@@ -106,6 +107,7 @@ impl Lifecycle {
 
     /// Publishes the status, the sizes, and how far the start has come.
     pub(super) fn report(&mut self) {
+        self.count_fetched();
         self.control.publish(Status {
             registries: self.registries.iter().map(|registry| registry.status()).collect(),
             models: self.models.values().map(|model| model.status()).collect(),
@@ -117,10 +119,24 @@ impl Lifecycle {
             model.plan.default.is_none() && model.instances.values().any(|one| coming(one.stage))
         });
         let loads = Loads {
-            settled: !is_coming && self.registries.iter().all(|one| one.listing.is_some()),
+            settled: !is_coming && self.registries.iter().all(Registry::is_settled),
             ready: instances().filter(|one| one.stage == Stage::Ready).count(),
             failed: instances().filter(|one| one.stage == Stage::Rejected).count(),
         };
         self.loads.send_if_modified(|before| std::mem::replace(before, loads) != loads);
+    }
+
+    fn count_fetched(&mut self) {
+        let telemetry = &self.workshop.telemetry;
+        for model in self.models.values_mut() {
+            for instance in model.instances.values_mut() {
+                let arrived = instance.progress.bytes();
+                if arrived > instance.counted_bytes {
+                    let more = arrived - instance.counted_bytes;
+                    telemetry.registry(model.source.name()).fetched(more);
+                    instance.counted_bytes = arrived;
+                }
+            }
+        }
     }
 }

@@ -213,12 +213,7 @@ impl Lifecycle {
         }
     }
 
-    fn answer_rollback(
-        &self,
-        name: ModelName,
-        hold: Hold,
-        reply: Reply<Hold>,
-    ) -> Option<Waiting> {
+    fn answer_rollback(&self, name: ModelName, hold: Hold, reply: Reply<Hold>) -> Option<Waiting> {
         let content = Content { version: hold.version, digest: hold.digest };
         let Some(model) = self.models.get(&name) else {
             give(reply, Err(ControlError::UnknownModel(name.to_string())));
@@ -270,7 +265,8 @@ impl Lifecycle {
             give(reply, self.written(()));
             return None;
         }
-        let rejected = model.instances.iter().find_map(|(id, one)| Some((id, one.rejection.clone()?)));
+        let rejected =
+            model.instances.iter().find_map(|(id, one)| Some((id, one.rejection.clone()?)));
         match (target, rejected) {
             (None, Some((id, rejection))) => {
                 let (model, version) = (name, id.content.version);
@@ -291,9 +287,7 @@ impl Waiting {
     fn is_abandoned(&self) -> bool {
         match self {
             Waiting::Rollback(_, _, reply) => reply.is_closed(),
-            Waiting::Written(reply)
-            | Waiting::Load(_, _, _, reply)
-            | Waiting::Unload(_, reply) => {
+            Waiting::Written(reply) | Waiting::Load(_, _, _, reply) | Waiting::Unload(_, reply) => {
                 reply.is_closed()
             }
         }
@@ -311,15 +305,15 @@ fn earlier(
     let now = model.plan.default.map(|id| id.content);
     let served = model.remembered.served.iter().copied();
     let listed = model.listed.versions.iter();
-    let listed = listed.map(|(version, listed)| Content { version: *version, digest: listed.digest });
+    let listed =
+        listed.map(|(version, listed)| Content { version: *version, digest: listed.digest });
     let found = match to {
         Some(version) => served.chain(listed).find(|content| {
             content.version == version && (Some(*content) == now || is_loadable(content))
         }),
         None => served.chain(listed.rev()).find(|content| {
-            let is_before = now.is_none_or(|now| {
-                *content != now && (content.version <= now.version)
-            });
+            let is_before =
+                now.is_none_or(|now| *content != now && (content.version <= now.version));
             is_before && is_loadable(content)
         }),
     };

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Protocol, locked};
 use super::labels::{CODES, code_index};
 use super::shard::{Counter, Level, Sharded};
+use super::{Protocol, locked};
 use crate::types::{Code, Reason};
 
 /// Counts what happens to a model's requests before a version is chosen, and
