@@ -158,7 +158,7 @@ fn every_http_refusal_is_one_error_string() {
     let infer = "/v2/models/add-sub/infer";
     let good = add_sub().json_request().body;
     let post = |body: &[u8]| Request::post(infer, body);
-    let table: [(&str, Request, u16); 24] = [
+    let table: [(&str, Request, u16); 26] = [
         ("no such path", Request::get("/"), 404),
         ("a path of another protocol", Request::get("/v1/models/add-sub"), 404),
         ("a path too deep", Request::get("/v2/models/a/b/c/d/e/f"), 404),
