@@ -9,6 +9,7 @@ use hyper::body::{Body, Incoming};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::api::http::read_object;
 use crate::api::percent;
 use crate::control::Asked;
 use crate::types::{Code, InferError, ModelName, Version};
@@ -120,12 +121,12 @@ fn text(what: &str, text: Option<String>, most: usize) -> Result<Option<String>,
     }
 }
 
-/// Reads a JSON body; an empty one means that nothing was said.
+/// Reads a JSON object; an empty body means that nothing was said.
 pub fn parse<T: for<'a> Deserialize<'a> + Default>(body: &[u8]) -> Result<T, InferError> {
     if body.is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(body).map_err(|error| InferError::invalid(format!("the body: {error}")))
+    read_object(body)
 }
 
 /// The registry that an event is about; `None` means all. Events come in the

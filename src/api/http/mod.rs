@@ -122,13 +122,15 @@ fn read_parameters(body: &[u8]) -> Result<serde_json::Map<String, serde_json::Va
     if body.is_empty() {
         return Ok(serde_json::Map::new());
     }
-    serde_json::from_slice::<RepositoryRequest>(body).map(|request| request.parameters).map_err(
-        |error| {
-            InferError::invalid(format!(
-                "expected an empty body or {{\"parameters\": {{...}}}}: {error}"
-            ))
-        },
-    )
+    Ok(read_object::<RepositoryRequest>(body)?.parameters)
+}
+
+/// Reads a JSON object. Serde alone would take a list for one as well.
+pub fn read_object<T: for<'a> serde::Deserialize<'a>>(body: &[u8]) -> Result<T, InferError> {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(InferError::invalid("the body: expected a JSON object"));
+    }
+    serde_json::from_slice(body).map_err(|error| InferError::invalid(format!("the body: {error}")))
 }
 
 fn ready_answer(ready: bool, body: &serde_json::Value) -> Response<ResponseBody> {
