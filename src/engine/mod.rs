@@ -9,6 +9,7 @@
 mod fake;
 mod ffi;
 mod generated;
+pub mod golden;
 mod learn;
 mod library;
 mod measure;
