@@ -1,5 +1,6 @@
 //! The command line: one file per verb.
 
+mod probe;
 mod serve;
 
 use std::process::ExitCode;
@@ -18,15 +19,19 @@ struct Arguments {
 enum Verb {
     /// Start the gateway and serve until it is told to stop
     Serve(serve::Serve),
+    /// Try a model in a sandbox, as the gateway does before it serves it
+    Probe(probe::Probe),
 }
 
 /// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
 const FAILED: u8 = 1;
 const CONFIG_INVALID: u8 = 3;
+const REJECTED: u8 = 6;
 
 /// Parses the command line and runs the verb.
 pub fn run() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Serve(serve) => serve.run(),
+        Verb::Probe(probe) => probe.run(),
     }
 }
