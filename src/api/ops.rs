@@ -33,7 +33,7 @@ async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<R
         }
         "/livez" | "/v2/health/live" => (StatusCode::OK, "live\n".to_owned()),
         "/readyz" | "/v2/health/ready" => match gateway.unready_because() {
-            None => (StatusCode::OK, "ready\n".to_owned()),
+            None => (StatusCode::OK, format!("ready\n{}", stale(&gateway))),
             Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
         },
         _ => (
@@ -45,4 +45,10 @@ async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<R
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
     response
+}
+
+/// What is said beside readiness of registries that do not answer.
+fn stale(gateway: &Gateway) -> String {
+    let stale = gateway.stale_registries();
+    if stale.is_empty() { String::new() } else { format!("registry_stale: {}\n", stale.join(", ")) }
 }

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use super::settings::Setup;
 use super::status::{AuditEntry, Hold, Status};
 use crate::types::{ModelName, Rejection, Version};
 
@@ -61,6 +62,8 @@ pub enum Command {
     Retry(ModelName, Version, Asked, Reply<()>),
     /// The newest entries of the audit log, the newest last, at most so many.
     Audit(Option<ModelName>, usize, Reply<Vec<AuditEntry>>),
+    /// Put a configuration into force.
+    Apply(Box<Setup>, Reply<()>),
 }
 
 impl Control {
@@ -127,6 +130,11 @@ impl Control {
         most: usize,
     ) -> Result<Vec<AuditEntry>, ControlError> {
         self.ask(|reply| Command::Audit(model, most, reply)).await
+    }
+
+    /// Puts a configuration into force, as a whole.
+    pub async fn apply(&self, setup: Setup) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Apply(Box::new(setup), reply)).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ControlError> {

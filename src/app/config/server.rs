@@ -1,6 +1,7 @@
 //! `server`: listeners, threads and how the gateway stops.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,10 @@ pub struct ServerConfig {
     /// The admin API: a loopback address.
     #[serde(deserialize_with = "expand::value")]
     pub admin: SocketAddr,
+    /// Folder of what has to outlive the process: the cache of model files,
+    /// holds, the audit log. One gateway at a time uses it.
+    #[serde(deserialize_with = "expand::value")]
+    pub data: PathBuf,
     /// Network threads; 0 means one per core.
     pub threads: usize,
     /// How long a network thread looks for the next request before it sleeps,
@@ -42,6 +47,7 @@ impl Default for ServerConfig {
             grpc: local(8001),
             metrics: local(8002),
             admin: local(8003),
+            data: PathBuf::from("modelgate-data"),
             threads: 0,
             spin_us: 100,
             reflection: false,
