@@ -208,7 +208,7 @@ fn a_broken_model_does_not_keep_others_from_serving() {
     }
     let options = broken.iter().find(|entry| entry["name"] == "bad-options").expect("it");
     assert!(options["reason"].as_str().is_some_and(|why| why.contains("lanes")), "{options}");
-    let failed = |line: &&serde_json::Value| line["message"] == "model not loaded";
+    let failed = |line: &&serde_json::Value| line["message"] == "model rejected";
     assert_eq!(gateway.logged().iter().filter(failed).count(), 3);
 }
 
