@@ -32,6 +32,7 @@ impl Server {
         command.arg("serve").arg("--models").arg(models);
         command.args(["--http", &http.to_string(), "--grpc", &grpc.to_string()]);
         command.args(["--metrics", &free_address()?.to_string()]);
+        command.args(["--admin", &free_address()?.to_string()]);
         if let Some(path) = &bench.onnxruntime {
             command.arg("--onnxruntime").arg(path);
         }

@@ -15,6 +15,7 @@ mod onnxruntime;
 mod parse;
 mod range;
 mod server;
+mod shown;
 mod telemetry;
 
 use std::path::Path;
@@ -24,11 +25,13 @@ use serde::{Deserialize, Serialize};
 pub use error::{ConfigError, Invalid};
 pub use limits::LimitsConfig;
 pub use model::{
-    Batching, Execution, ModelOptions, ModelSettings, ServingOptions, SessionOverrides, Versions,
+    Batching, Execution, LabelTarget, LabelWord, Mode, ModelOptions, ModelSettings, ServingOptions,
+    SessionOverrides, SignaturePolicy, Swap, Versions,
 };
-pub use models::ModelsConfig;
+pub use models::{ModelsConfig, ProbeConfig};
 pub use onnxruntime::{OnnxRuntimeConfig, Optimization, SessionOptions};
 pub use server::{ServerConfig, ShutdownConfig};
+pub use shown::shown;
 pub use telemetry::TelemetryConfig;
 
 use crate::types::ModelName;
@@ -68,6 +71,7 @@ impl Config {
             serving: self.models.defaults.clone(),
             session: self.onnxruntime.session(),
             labels: Default::default(),
+            version_labels: Default::default(),
         };
         for options in own.into_iter().chain(self.models.overrides.get(name.as_str())) {
             options.apply_to(&mut settings);

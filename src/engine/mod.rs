@@ -21,6 +21,7 @@ mod signature;
 mod staging;
 mod stop;
 mod strings;
+mod warm;
 
 use std::time::Instant;
 
@@ -36,6 +37,7 @@ pub use library::Library;
 pub use measure::{Cost, Measured, measure};
 pub use probe::{ProbeLimits, ProbeReport, ProbeRequest};
 pub use session::OrtEngine;
+pub use warm::warm;
 
 /// One input of a run: packed little-endian elements (strings behind `u32`
 /// lengths) at any alignment, whose length agrees with shape and type.

@@ -11,11 +11,15 @@ use crate::types::Digest;
 
 /// Digest of a file's content.
 pub fn file_digest(path: &Path) -> io::Result<Digest> {
-    let mut file = fs::File::open(path)?;
+    of_reader(&mut fs::File::open(path)?)
+}
+
+/// Digest of all that `reader` has left.
+pub(super) fn of_reader(reader: &mut impl Read) -> io::Result<Digest> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        let n = file.read(&mut buffer)?;
+        let n = reader.read(&mut buffer)?;
         if n == 0 {
             break;
         }

@@ -2,6 +2,7 @@
 //! time it is asked, so nobody has to remember what it said before.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,11 @@ pub trait Source: Send + Sync {
 
     /// How long to wait from one listing to the next; the caller adds jitter.
     fn poll_every(&self) -> Duration;
+
+    /// How long to wait instead when the last listing had unfinished versions.
+    fn look_again(&self) -> Duration {
+        self.poll_every()
+    }
 
     /// Notifies `changed` soon after something changed, where the registry can
     /// tell; until what is returned is dropped. Polling remains the truth.
@@ -72,6 +78,15 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// What went wrong while files were written on this side.
+    pub(super) fn from_writing(error: &io::Error) -> SourceError {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match error.kind() {
+            StorageFull | QuotaExceeded => SourceError::NoSpace(error.to_string()),
+            _ => SourceError::Failed(format!("cannot write: {error}")),
+        }
+    }
+
     /// The `reason` label of `modelgate_registry_errors_total`.
     pub fn label(&self) -> &'static str {
         match self {
@@ -132,10 +147,10 @@ pub struct Unfinished {
     pub reason: String,
 }
 
-/// Bytes of a version that have arrived.
-#[derive(Debug, Default)]
+/// Bytes of a version that have arrived; clones count together.
+#[derive(Clone, Debug, Default)]
 pub struct Progress {
-    bytes: AtomicU64,
+    bytes: Arc<AtomicU64>,
 }
 
 impl Progress {

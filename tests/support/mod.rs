@@ -8,4 +8,5 @@ pub mod metrics;
 pub mod onnx_builder;
 pub mod predict;
 pub mod registry;
+pub mod versions;
 pub mod zoo;
