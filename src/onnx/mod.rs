@@ -86,27 +86,31 @@ pub fn scan_reader<R: Read + Seek>(
     Walk::new(Wire::new(model, bytes), rules, beside).model()
 }
 
-/// Whether the file at `path` ends where a field of its protobuf does and has a graph: a
-/// file that is still being copied in order does not. Reads a few bytes for each field
-/// of the top level and seeks over the rest.
+/// Whether the file at `path` ends where a field of its protobuf does, and has a graph and
+/// the operator sets that writers put behind it: a file that is still being copied in
+/// order does not, and neither does one that is no model. Reads a few bytes for each
+/// field of the top level and seeks over the rest.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn is_complete(path: &Path) -> io::Result<bool> {
     const GRAPH: u32 = 7;
+    const OPERATOR_SET: u32 = 8;
     let file = File::open(path)?;
     let bytes = file.metadata()?.len();
     let mut wire = Wire::new(file, bytes);
-    let mut has_graph = false;
+    let (mut has_graph, mut has_operators) = (false, false);
     for _ in 0..MOST_TOP_FIELDS {
         match wire.next(bytes) {
             Ok(Some(field)) => {
-                has_graph |= field.number == GRAPH && matches!(field.value, Value::Bytes(_));
+                let is_message = matches!(field.value, Value::Bytes(_));
+                has_graph |= field.number == GRAPH && is_message;
+                has_operators |= field.number == OPERATOR_SET && is_message;
                 if wire.skip(&field).is_err() {
                     return Ok(false);
                 }
             }
-            Ok(None) => return Ok(has_graph),
+            Ok(None) => return Ok(has_graph && has_operators),
             Err(ScanError::Io(error)) => return Err(error),
             Err(_) => return Ok(false),
         }

@@ -62,20 +62,25 @@ impl<'a, R: Read + Seek> Walk<'a, R> {
 
     pub(super) fn model(mut self) -> Result<Scan, ScanError> {
         let end = self.wire.len();
-        let mut once = Once::default();
+        let (mut once, mut imports) = (Once::default(), false);
         while let Some(field) = self.wire.next(end)? {
             match field.number {
                 7 => {
                     once.only(7, "graph of the model")?;
                     self.graph(&field, 0)?;
                 }
+                8 => {
+                    imports = true;
+                    self.wire.skip(&field)?;
+                }
                 20 => self.training(&field)?,
                 25 => self.function(&field)?,
                 _ => self.wire.skip(&field)?,
             }
         }
-        if !once.has(7) {
-            return Err(malformed("it has no graph; the file may be truncated".to_owned()));
+        if !once.has(7) || !imports {
+            let what = if once.has(7) { "operator set" } else { "graph" };
+            return Err(malformed(format!("it has no {what}; the file may be truncated")));
         }
         if let Some((domain, op)) = self.foreign.difference(&self.functions).next() {
             return Err(ScanError::Domain { domain: shorten(domain), op: shorten(op) });
