@@ -8,6 +8,9 @@ mod dir;
 mod file_name;
 mod folder;
 mod manifest;
+mod object;
+mod push;
+mod secret;
 mod source;
 
 pub use cache::{Cache, CacheError, FetchError};
@@ -18,6 +21,9 @@ pub use file_name::{
 };
 pub use folder::{FolderError, Found, list, sha256};
 pub use manifest::{Manifest, ManifestError, Provenance};
+pub use object::{AzureOptions, Bucket, GcsOptions, ObjectSource, S3Options};
+pub use push::{Package, PushError, Pushed, Target, push};
+pub use secret::Secret;
 pub use source::{
     Listed, ListedFile, ListedModel, Listing, Progress, Source, SourceError, Unfinished,
 };
