@@ -3,6 +3,7 @@
 
 pub mod config;
 mod files;
+pub mod registries;
 mod stop;
 mod wire;
 

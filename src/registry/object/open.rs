@@ -50,7 +50,7 @@ impl Bucket {
     pub fn s3(options: &S3Options) -> Result<Bucket, SourceError> {
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(&options.bucket)
-            .with_client_options(client(options.allow_http))
+            .with_client_options(client(options.allow_http || env_allows_http("AWS_ALLOW_HTTP")))
             .with_retry(retry());
         if let Some(region) = &options.region {
             builder = builder.with_region(region);
@@ -103,6 +103,11 @@ impl Bucket {
         let location = format!("az://{}/{}", options.account, options.container);
         Bucket::new(Arc::new(store), &location, &options.prefix)
     }
+}
+
+/// `object_store` reads it too, but into the options that [`client`] replaces.
+fn env_allows_http(variable: &str) -> bool {
+    std::env::var(variable).is_ok_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// Without a limit on a whole request: a large file over a slow line takes its
