@@ -1,5 +1,6 @@
 //! The command line: one file per verb.
 
+mod push;
 mod serve;
 
 use std::process::ExitCode;
@@ -18,15 +19,21 @@ struct Arguments {
 enum Verb {
     /// Start the gateway and serve until it is told to stop
     Serve(serve::Serve),
+    /// Bring a new version of a model into a registry
+    Push(push::Push),
 }
 
 /// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
 const FAILED: u8 = 1;
 const CONFIG_INVALID: u8 = 3;
+const CANNOT_REACH: u8 = 4;
+const WAIT_TIMED_OUT: u8 = 5;
+const REJECTED: u8 = 6;
 
 /// Parses the command line and runs the verb.
 pub fn run() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Serve(serve) => serve.run(),
+        Verb::Push(push) => push.run(),
     }
 }
