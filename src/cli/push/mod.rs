@@ -43,9 +43,9 @@ pub(super) struct Push {
     #[arg(long, value_name = "FILE")]
     golden: Option<PathBuf>,
     #[command(flatten)]
-    provenance: provenance::Flags,
+    provenance: provenance::ProvenanceFlags,
     #[command(flatten)]
-    wait: wait::Flags,
+    wait: wait::WaitFlags,
     /// Configuration file that names registries
     #[arg(long, env = "MODELGATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,

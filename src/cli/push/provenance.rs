@@ -10,7 +10,7 @@ use clap::Args;
 use crate::registry::Provenance;
 
 #[derive(Args, Debug)]
-pub(super) struct Flags {
+pub(super) struct ProvenanceFlags {
     /// Revision of the code that made the model [default: that of PATH's git checkout]
     #[arg(long, value_name = "REVISION")]
     git_revision: Option<String>,
@@ -25,7 +25,7 @@ pub(super) struct Flags {
     tags: Vec<(String, String)>,
 }
 
-impl Flags {
+impl ProvenanceFlags {
     /// `path` is what is pushed.
     pub(super) fn provenance(&self, path: &Path) -> Provenance {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const ANSWER: Duration = Duration::from_secs(10);
 
 #[derive(Args, Debug)]
-pub(super) struct Flags {
+pub(super) struct WaitFlags {
     /// Wait until the version is served or rejected, for at most so many seconds
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
           default_missing_value = "300")]
@@ -32,7 +32,7 @@ pub(super) struct Flags {
     url: String,
 }
 
-impl Flags {
+impl WaitFlags {
     pub(super) fn patience(&self) -> Option<Duration> {
         self.wait.map(Duration::from_secs)
     }
@@ -77,7 +77,7 @@ impl fmt::Display for Outcome {
 
 /// Pokes the gateway, and asks it until it says ready or rejected.
 pub(super) async fn wait(
-    flags: &Flags,
+    flags: &WaitFlags,
     patience: Duration,
     model: &ModelName,
     pushed: &Pushed,
