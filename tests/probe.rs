@@ -147,6 +147,9 @@ fn weights_beside_the_model_are_read() {
     assert_eq!(version.probe().map(|report| report.golden_cases), Ok(1));
 }
 
+/// Where external data is said to be, and what makes a folder ready for it.
+type Way<'a> = (&'a str, &'a dyn Fn(&Path));
+
 /// Every way out of the folder, from every place where a model can keep a tensor.
 #[test]
 fn external_data_never_leads_outside() {
@@ -156,7 +159,7 @@ fn external_data_never_leads_outside() {
     let absolute = secret.to_string_lossy().into_owned();
     let relative =
         format!("../{}/secret.bin", outside.path().file_name().expect("a name").display());
-    let links: [(&str, &dyn Fn(&Path)); 3] = [
+    let links: [Way<'_>; 3] = [
         ("symlink.bin", &|folder| link(&secret, &folder.join("symlink.bin"))),
         ("linked/secret.bin", &|folder| link(outside.path(), &folder.join("linked"))),
         ("hardlink.bin", &|folder| {
@@ -164,7 +167,7 @@ fn external_data_never_leads_outside() {
         }),
     ];
     let plain = |_: &Path| {};
-    let mut ways: Vec<(&str, &dyn Fn(&Path))> =
+    let mut ways: Vec<Way<'_>> =
         vec![(&absolute, &plain), (&relative, &plain), ("*/_ORT_MEM_ADDR_/*", &plain)];
     ways.extend(links);
     let mut tried = 0;
