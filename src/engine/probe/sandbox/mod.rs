@@ -42,6 +42,7 @@ pub fn enter(confinement: &Confinement<'_>) -> io::Result<Vec<String>> {
     limit(confinement)?;
     #[cfg(target_os = "linux")]
     {
+        let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|all| all.count() == 1);
         let mut note = |name: &str, done: Result<(), String>| {
             in_force.push(match done {
                 Ok(()) => name.to_owned(),
@@ -50,6 +51,10 @@ pub fn enter(confinement: &Confinement<'_>) -> io::Result<Vec<String>> {
         };
         note("no_new_privs", renounce().map_err(|error| error.to_string()));
         note("landlock", files::confine(confinement.folder));
+        // It binds the thread that asks for it, and those that this one starts.
+        if !alone {
+            note("landlock", Err("for threads that ran before".to_owned()));
+        }
         note("capabilities", drop_capabilities().map_err(|error| error.to_string()));
         // Last: it forbids what the others need.
         note("seccomp", syscalls::confine());
