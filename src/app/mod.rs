@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
@@ -23,7 +23,7 @@ use crate::api::net::{self, Workers};
 use crate::api::{Face, serve_admin, serve_ops};
 use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::engine::{EngineError, Library};
-use crate::registry::{Cache, CacheError};
+use crate::registry::{Cache, CacheError, Listing, Source, SourceError};
 use crate::request::Gateway;
 use crate::telemetry::{Telemetry, TelemetryOptions};
 use config::Config;
@@ -31,6 +31,9 @@ use registries::RegistriesError;
 pub use reload::Origin;
 use reload::Reload;
 use stop::Signals;
+
+/// How long a check waits for versions that are being written.
+const CHECK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The registry that `models.dir` names.
 const MODELS: &str = "models";
@@ -68,13 +71,27 @@ pub fn check(config: &Config) -> Result<(), String> {
     let runtime = runtime.map_err(|error| error.to_string())?;
     let mut wrong = Vec::new();
     for source in sources {
-        let listing = runtime.block_on(source.list()).map_err(|error| error.to_string())?;
+        let listing = runtime.block_on(whole(&*source)).map_err(|error| error.to_string())?;
         for (name, model) in &listing.models {
             let settings = wire::model_settings(config, name, model.options.as_deref());
             wrong.extend(settings.err().map(|error| format!("{name}: {error}")));
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+/// A listing that no version is missing from because it was written just now.
+async fn whole(source: &dyn Source) -> Result<Listing, SourceError> {
+    let until = Instant::now() + CHECK_PATIENCE;
+    loop {
+        let listing = source.list().await?;
+        let soon = source.look_again();
+        let is_settling = !listing.unfinished.is_empty() && soon < source.poll_every();
+        if !is_settling || Instant::now() + soon > until {
+            return Ok(listing);
+        }
+        tokio::time::sleep(soon).await;
+    }
 }
 
 /// Serves until a signal says stop. `origin` reads the configuration anew.
@@ -129,15 +146,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let http = tokio::spawn(http.accept_into(Arc::clone(&workers), stop_accepting.clone()));
     let grpc = tokio::spawn(grpc.accept_into(workers, stop_accepting));
 
-    let parts = Parts {
-        library,
-        // The running program, also where its file was replaced meanwhile.
-        program: PathBuf::from("/proc/self/exe"),
-        cache,
-        journal,
-        catalog: Arc::clone(&gateway.catalog),
-        telemetry,
-    };
+    let parts = Parts { library, cache, journal, catalog: Arc::clone(&gateway.catalog), telemetry };
     let (control, mut loads) = control::start(parts, wire::setup(&config, sources))?;
     face.set_control(control.clone());
     let shown = Arc::new(ArcSwap::from_pointee(config::shown(&config)));

@@ -3,6 +3,7 @@
 mod client;
 mod models;
 mod output;
+mod probe;
 mod serve;
 
 use std::process::ExitCode;
@@ -23,6 +24,8 @@ enum Verb {
     Serve(serve::Serve),
     /// See and steer what a running gateway serves
     Models(models::Models),
+    /// Try a model in a sandbox, as the gateway does before it serves it
+    Probe(probe::Probe),
 }
 
 /// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
@@ -37,5 +40,6 @@ pub fn run() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Serve(serve) => serve.run(),
         Verb::Models(models) => models.run(),
+        Verb::Probe(probe) => probe.run(),
     }
 }

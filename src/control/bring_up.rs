@@ -56,8 +56,6 @@ pub(super) struct News {
 /// What all attempts share.
 pub(super) struct Workshop {
     pub(super) library: Library,
-    /// The program whose `probe` verb tries models.
-    pub(super) program: PathBuf,
     pub(super) cache: Cache,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) loader: Loader,
@@ -70,14 +68,12 @@ pub(super) struct Workshop {
 impl Workshop {
     pub(super) fn new(
         library: Library,
-        program: PathBuf,
         cache: Cache,
         telemetry: Arc<Telemetry>,
         loader: Loader,
     ) -> Workshop {
         Workshop {
             library,
-            program,
             cache,
             telemetry,
             loader,
@@ -204,7 +200,6 @@ impl BringUp {
             return Ok(note.report);
         }
         let request = ProbeRequest {
-            program: self.workshop.program.clone(),
             folder: folder.to_owned(),
             session: settings.session.clone(),
             labels: settings.labels.clone(),
@@ -212,14 +207,7 @@ impl BringUp {
             limits: self.limits,
             allowed_domains: self.allowed_domains.clone(),
         };
-        let permit = self.workshop.probing.acquire().await.map_err(|_| called_off())?;
-        let cancelled = Arc::clone(&self.cancelled);
-        let probed =
-            self.blocking(move |workshop| workshop.library.probe(&request, &cancelled)).await;
-        drop(permit);
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(called_off());
-        }
+        let probed = self.try_out(request).await?;
         let outcome = probed.as_ref().map(drop).map_err(|rejection| rejection.kind);
         self.tell(Happened::Probed(outcome)).await;
         let report = probed?;
@@ -231,6 +219,31 @@ impl BringUp {
             tracing::warn!(model = %self.model, %error, "the probe's report is not kept; a restart probes again");
         }
         Ok(report)
+    }
+
+    /// Probes. What kept the probe from even starting says nothing about the
+    /// model: then it is tried again.
+    async fn try_out(
+        &self,
+        request: ProbeRequest,
+    ) -> Result<Result<ProbeReport, Rejection>, Rejection> {
+        let _permit = self.workshop.probing.acquire().await.map_err(|_| called_off())?;
+        let mut backoff = Backoff::new(Duration::from_secs(60));
+        loop {
+            let (request, cancelled) = (request.clone(), Arc::clone(&self.cancelled));
+            let probed =
+                self.blocking(move |workshop| workshop.library.probe(&request, &cancelled)).await;
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Err(called_off());
+            }
+            match probed {
+                Err(rejection) if rejection.kind == RejectKind::Internal => {
+                    self.tell(Happened::Trouble(rejection.reason)).await;
+                    backoff.wait(1).await;
+                }
+                probed => return Ok(probed),
+            }
+        }
     }
 
     async fn load(&self, folder: PathBuf, share: Share) -> Result<(), Rejection> {

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,8 +45,6 @@ const START_PATIENCE: Duration = Duration::from_secs(2);
 /// What the lifecycle works with.
 pub struct Parts {
     pub library: Library,
-    /// The program whose `probe` verb tries models.
-    pub program: PathBuf,
     pub cache: Cache,
     /// What has to be remembered.
     pub journal: Journal,
@@ -103,8 +100,8 @@ pub fn start(parts: Parts, setup: Setup) -> io::Result<(Control, watch::Receiver
     let (news, incoming) = mpsc::channel(NEWS);
     let (heard, answers) = mpsc::channel(NEWS);
     let (loads, watching) = watch::channel(Loads::default());
-    let Parts { library, program, cache, journal, catalog, telemetry } = parts;
-    let workshop = Arc::new(Workshop::new(library, program, cache, telemetry, loader));
+    let Parts { library, cache, journal, catalog, telemetry } = parts;
+    let workshop = Arc::new(Workshop::new(library, cache, telemetry, loader));
     let mut lifecycle = Lifecycle {
         setup: setup.clone(),
         round: 0,

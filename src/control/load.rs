@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::settings::ModelSettings;
+use crate::engine::golden::{self, Golden};
 use crate::engine::{Cost, Engine, EngineError, Library, OrtEngine, measure, warm};
-use crate::registry::MODEL_FILE;
+use crate::registry::{GOLDEN_FILE, MODEL_FILE};
 use crate::serving::{Loaded, Servable};
 use crate::telemetry::{ModelMetrics, VersionMetrics};
 use crate::types::{ModelName, RejectKind, Rejection, Version};
+
+/// Longest time that the golden inputs may take.
+const GOLDEN_PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Job {
     pub(super) library: Library,
@@ -25,7 +30,7 @@ impl Job {
     /// One at a time: memory is measured by what the process gains.
     ///
     /// # Errors
-    /// `LoadFailed` with ONNX Runtime's reason.
+    /// `LoadFailed` with ONNX Runtime's reason, or `GoldenMismatch`.
     pub(super) fn run(self, warming: impl FnOnce()) -> Result<Servable, Rejection> {
         let file = self.folder.join(MODEL_FILE);
         let failed = |error: EngineError| {
@@ -44,6 +49,7 @@ impl Job {
         execution.batching &= worthwhile || settings.force_batching;
         warming();
         warm(&engine, execution.batching, execution.max_batch_rows);
+        check_golden(&self.folder, &engine)?;
         let loaded =
             Loaded::new(self.name, self.version, Box::new(engine), execution, self.metrics);
         for cost in measured.costs {
@@ -51,6 +57,18 @@ impl Job {
         }
         Ok(Servable::new(loaded, self.model_metrics))
     }
+}
+
+/// Compares the version with its golden outputs, where it has some: this
+/// process might answer otherwise than the probe did.
+fn check_golden(folder: &Path, engine: &OrtEngine) -> Result<(), Rejection> {
+    let deadline = Instant::now() + GOLDEN_PATIENCE;
+    let checked = match Golden::read(&folder.join(GOLDEN_FILE)) {
+        Ok(Some(golden)) => golden::check(engine, &golden, Some(deadline)).map(drop),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    checked.map_err(|error| Rejection::new(RejectKind::GoldenMismatch, error.to_string()))
 }
 
 /// Whether rows are cheaper together than alone. Some models, such as

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use modelgate::control::{AuditEntry, ModelStatus, Status, VersionStatus};
-use modelgate::registry::{FileName, ListedFile, file_digest, version_digest};
+use modelgate::registry::{FileName, ListedFile, Manifest, file_digest, version_digest};
 use modelgate::types::{RejectKind, Stage};
 use serde_json::{Value, json};
 
@@ -236,8 +236,9 @@ fn write_version(folder: &Path, model: &[u8]) -> modelgate::types::Digest {
         });
     }
     // None of these is a part of the version.
-    fs::write(folder.join("manifest.json"), "{}").expect("a file");
+    fs::write(folder.join("model.yaml"), "lanes: 2").expect("a file");
     fs::write(folder.join(".hidden"), "x").expect("a file");
+    fs::create_dir(folder.join("more")).expect("a folder");
     version_digest(&files)
 }
 
@@ -255,12 +256,30 @@ fn verify_compares_a_folder_with_what_is_served() {
     };
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let same = showing(served, Vec::new(), &[1]);
-    for place in [folder.path(), &of_model, &of_model.join("2")] {
+    let look = |place: &Path| {
         let text = run(&same, &["verify", "m", "--models", &path(place)], 0).stdout;
         assert!(text.contains("version 2: the same as here"), "{text}");
         assert!(text.contains("  model.onnx\n") && text.contains("  weights.bin\n"), "{text}");
-        assert!(!text.contains("manifest.json") && !text.contains("hidden"), "{text}");
-    }
+        for other in ["model.yaml", "hidden", "more", "manifest.json", "notes.txt"] {
+            assert!(!text.contains(other), "{other}: {text}");
+        }
+    };
+    [folder.path(), &of_model, &of_model.join("2")].map(look);
+    // With a manifest, what it names and nothing else.
+    let second = of_model.join("2");
+    let named = ["model.onnx", "weights.bin"].map(|name| ListedFile {
+        name: FileName::parse(name).expect("a name"),
+        bytes: 7,
+        sha256: digest(0),
+    });
+    let manifest = Manifest::new(named.to_vec(), None).to_json().expect("a manifest");
+    fs::write(second.join("manifest.json"), &manifest).expect("a file");
+    fs::write(second.join("notes.txt"), "not of the version").expect("a file");
+    look(folder.path());
+    fs::write(second.join("manifest.json"), "{}").expect("a file");
+    let broken = run(&same, &["verify", "m", "--models", &path(folder.path())], 1);
+    assert!(broken.stderr.contains("manifest.json"), "{}", broken.stderr);
+    fs::write(second.join("manifest.json"), &manifest).expect("a file");
     let models = path(folder.path());
     let verify = ["verify", "m", "--models", &models, "-o", "json"];
     let verdict = |admin: &Admin, code| -> Value {

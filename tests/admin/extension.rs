@@ -183,6 +183,19 @@ fn models_come_from_the_registry_alone() {
 }
 
 #[test]
+fn web_pages_of_others_change_nothing() {
+    let server = Server::start();
+    for (origin, status) in [("http://example.org", 403), ("null", 403), ("http://gateway", 200)] {
+        for call in ["load", "unload"] {
+            let request = Request::post(&format!("/v2/repository/models/m/{call}"), "{}");
+            let reply = request.header("origin", origin).send(server.address);
+            assert_eq!(reply.status, status, "{call} from {origin}: {}", reply.text());
+        }
+    }
+    assert_eq!(server.asked().len(), 2);
+}
+
+#[test]
 fn a_long_load_holds_up_nothing_and_is_not_waited_for_forever() {
     let server = Server::start();
     std::thread::scope(|scope| {

@@ -200,7 +200,17 @@ fn a_lifecycle_that_has_ended_is_told() {
 #[test]
 fn it_stops_with_every_place_taken() {
     let admin = Admin::start();
-    let taken: Vec<Connection> = (0..70).map(|_| Connection::open(admin.address)).collect();
+    let request = call("GET", "/admin/v1/config").header("host", "localhost");
+    let mut taken = Vec::new();
+    for _ in 0..64 {
+        let mut connection = Connection::open(admin.address);
+        assert_eq!(connection.exchange(&request).status, 200);
+        taken.push(connection);
+    }
+    let mut waiting = Connection::open(admin.address);
+    waiting.write(&request.bytes()).expect("a request");
+    assert!(!waiting.is_closed_within(Duration::from_millis(200)), "no place for it yet");
+    taken.pop();
+    assert_eq!(waiting.reply().status, 200, "the place of the one that left");
     admin.stop();
-    drop(taken);
 }

@@ -160,6 +160,8 @@ pub async fn answer_all(mut commands: mpsc::Receiver<Command>, asked: Arc<Mutex<
                 note(format!("audit {model:?} {most}"));
                 let _ = reply.send(Ok(audit()));
             }
+            // Only the configuration's reload asks for it.
+            Command::Apply(_, reply) => drop(reply),
         }
     }
 }

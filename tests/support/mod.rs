@@ -3,6 +3,7 @@
 
 pub mod gateway;
 pub mod grpc;
+pub mod hostile_models;
 pub mod http;
 pub mod metrics;
 pub mod onnx_builder;

@@ -82,6 +82,12 @@ async fn respond(face: &Face, question: &Question<'_>, head: &Parts, body: Incom
             Ok(json_answer(StatusCode::OK, &index))
         }
         Question::Repository(change, model) => {
+            if headers::is_cross_origin(&head.uri, &head.headers) {
+                return Err(InferError::new(
+                    Code::PermissionDenied,
+                    "a web page of another origin may not load or unload models",
+                ));
+            }
             let (body, _reserved) = read_body(face, body).await?;
             let parameters = read_parameters(&body)?;
             let asked = headers::timeout(&head.headers)?;

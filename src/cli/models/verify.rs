@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,7 +14,8 @@ use crate::cli::output::plain;
 use crate::cli::{FAILED, REJECTED};
 use crate::control::{Hold, ModelStatus, VersionStatus};
 use crate::registry::{
-    FileName, ListedFile, MANIFEST_FILE, MODEL_FILE, OPTIONS_FILE, file_digest, version_digest,
+    FileName, ListedFile, MANIFEST_FILE, MODEL_FILE, Manifest, ManifestError, OPTIONS_FILE,
+    file_digest, version_digest,
 };
 use crate::types::{Digest, ModelName, Stage, Version};
 
@@ -22,6 +23,8 @@ use crate::types::{Digest, ModelName, Stage, Version};
 pub(super) enum LocalError {
     #[error("cannot read {}: {error}", path.display())]
     Read { path: PathBuf, error: io::Error },
+    #[error("{}: {error}", path.display())]
+    Manifest { path: PathBuf, error: ManifestError },
     #[error(
         "no version of {name} in {}: expected {name}/<version>/model.onnx, <version>/model.onnx \
          or model.onnx there",
@@ -173,23 +176,22 @@ fn compare(model: &ModelStatus, here: &LocalVersions) -> Vec<Local> {
     compared
 }
 
-/// The versions in a folder of models, of one model, or of one version.
+/// The versions in a folder of models, of one model, or of one version, by the
+/// rules of a registry that is a folder.
 fn local_versions(folder: &Path, name: &ModelName) -> Result<LocalVersions, LocalError> {
     let of_model = folder.join(name.as_str());
     let base = if of_model.is_dir() { of_model } else { folder.to_owned() };
     let mut versions = LocalVersions::new();
     for path in entries(&base)? {
-        let number = path.file_name().and_then(|name| name.to_str()).map(Version::parse);
-        if let Some(Ok(number)) = number
+        if let Some(number) = number(&path)
             && path.join(MODEL_FILE).is_file()
         {
             versions.insert(number, local_files(&path)?);
         }
     }
-    if versions.is_empty() && base.join(MODEL_FILE).is_file() {
-        let number = base.file_name().and_then(|name| name.to_str()).map(Version::parse);
-        let number = number.and_then(Result::ok).unwrap_or(Version::FIRST);
-        versions.insert(number, local_files(&base)?);
+    let flat = number(&base).unwrap_or(Version::FIRST);
+    if !versions.contains_key(&flat) && base.join(MODEL_FILE).is_file() {
+        versions.insert(flat, local_files(&base)?);
     }
     if versions.is_empty() {
         return Err(LocalError::Nothing { path: folder.to_owned(), name: name.clone() });
@@ -197,23 +199,51 @@ fn local_versions(folder: &Path, name: &ModelName) -> Result<LocalVersions, Loca
     Ok(versions)
 }
 
-/// Digests of the files that make a version.
+/// The version whose folder this is by its name.
+fn number(folder: &Path) -> Option<Version> {
+    let name = folder.file_name()?.to_str()?;
+    // `01` would be another folder of the same number.
+    Version::parse(name).ok().filter(|number| number.to_string() == name)
+}
+
+/// Digests of the files that make a version: those that its manifest names, or
+/// all where it has none.
 fn local_files(folder: &Path) -> Result<Vec<ListedFile>, LocalError> {
+    let names = match stated(&folder.join(MANIFEST_FILE))? {
+        Some(manifest) => manifest.files.into_iter().map(|file| file.name).collect(),
+        None => plain_files(folder)?,
+    };
     let mut files = Vec::new();
-    for path in entries(folder)? {
-        let name = path.file_name().and_then(|name| name.to_str()).map(FileName::parse);
-        let Some(Ok(name)) = name else { continue };
-        let beside = [MANIFEST_FILE, OPTIONS_FILE].contains(&name.as_str());
-        if beside || !path.is_file() {
-            continue;
-        }
+    for name in names {
+        let path = folder.join(name.as_str());
         let read = fs::metadata(&path).and_then(|meta| Ok((meta.len(), file_digest(&path)?)));
-        let (bytes, sha256) =
-            read.map_err(|error| LocalError::Read { path: path.clone(), error })?;
+        let (bytes, sha256) = read.map_err(|error| LocalError::Read { path, error })?;
         files.push(ListedFile { name, bytes, sha256 });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
+}
+
+fn stated(path: &Path) -> Result<Option<Manifest>, LocalError> {
+    let read = |file: fs::File| {
+        let mut bytes = Vec::new();
+        file.take(Manifest::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    match fs::File::open(path).and_then(read) {
+        Ok(bytes) => Manifest::parse(&bytes)
+            .map(Some)
+            .map_err(|error| LocalError::Manifest { path: path.to_owned(), error }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LocalError::Read { path: path.to_owned(), error }),
+    }
+}
+
+/// Names of a version's files. Options stand beside them where the folder is
+/// the model's own.
+fn plain_files(folder: &Path) -> Result<Vec<FileName>, LocalError> {
+    let files = entries(folder)?.into_iter().filter(|path| path.is_file());
+    let names = files.filter_map(|path| FileName::parse(path.file_name()?.to_str()?).ok());
+    Ok(names.filter(|name| name.as_str() != OPTIONS_FILE).collect())
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, LocalError> {

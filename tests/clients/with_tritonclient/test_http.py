@@ -55,8 +55,7 @@ def test_unknown_models_are_not_ready(http):
 def test_server_metadata(http):
     metadata = http.get_server_metadata()
     assert metadata["name"] and metadata["version"]
-    served = {"binary_tensor_data", "classification", "model_configuration", "model_repository", "parameters"}
-    served.add("statistics")
+    served = {"binary_tensor_data", "classification", "model_configuration", "parameters", "statistics"}
     assert served <= set(metadata["extensions"])
     assert not {"system_shared_memory", "cuda_shared_memory"} & set(metadata["extensions"])
 
