@@ -180,7 +180,7 @@ impl View<'_> {
         if self.stands(current) == Some(Standing::Ready) {
             return Some(current);
         }
-        own.filter_map(ready).last()
+        own.rev().find_map(ready)
     }
 
     /// Whether an instance is what the registry states, or a rollback, under

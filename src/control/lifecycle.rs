@@ -220,6 +220,7 @@ impl Lifecycle {
         }
         let Some(registry) = self.registries.get_mut(heard.place) else { return };
         registry.answers += 1;
+        registry.is_settling = heard.is_settling;
         let listing = match heard.result {
             Err(error) => {
                 registry.failed(&error, &self.workshop.telemetry);

@@ -220,7 +220,9 @@ impl Model {
             add(draining.content.version, Stage::Draining, String::new());
         }
         for (id, instance) in &self.instances {
-            add(id.content.version, instance.stage, instance.reason().unwrap_or_default());
+            let rejection = instance.rejection.as_ref().map(ToString::to_string);
+            let reason = rejection.or_else(|| instance.trouble.clone());
+            add(id.content.version, instance.stage, reason.unwrap_or_default());
         }
         known.into_values().map(|(_, one)| one).collect()
     }
@@ -235,7 +237,7 @@ impl Model {
                 digest: id.content.digest,
                 stage: instance.stage,
                 since: instance.since,
-                reason: instance.reason(),
+                reason: instance.reason().map(str::to_owned),
                 rejected: instance.rejection.as_ref().map(|rejection| rejection.kind),
                 bytes,
                 fetched_bytes: if is_fetching { instance.progress.bytes() } else { bytes },
@@ -287,8 +289,8 @@ impl Model {
 
 impl Instance {
     /// Why it is not ready, for people.
-    fn reason(&self) -> Option<String> {
-        let rejection = self.rejection.as_ref().map(ToString::to_string);
-        rejection.or_else(|| self.trouble.clone())
+    fn reason(&self) -> Option<&str> {
+        let rejection = self.rejection.as_ref().map(|rejection| &*rejection.reason);
+        rejection.or(self.trouble.as_deref())
     }
 }

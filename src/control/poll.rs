@@ -18,6 +18,8 @@ pub(super) struct Heard {
     pub(super) round: u64,
     pub(super) place: usize,
     pub(super) result: Result<Listing, SourceError>,
+    /// Something is being written, and the registry will be asked again soon.
+    pub(super) is_settling: bool,
 }
 
 /// A registry that is being asked, until this is dropped.
@@ -41,15 +43,17 @@ impl Poll {
             let mut backoff = Backoff::new(MOST);
             loop {
                 let result = source.list().await;
+                let soon = source.look_again();
+                let is_unfinished = result.as_ref().is_ok_and(|one| !one.unfinished.is_empty());
+                let is_settling = is_unfinished && soon < source.poll_every();
                 let wait = match &result {
                     Err(_) => backoff.next(),
-                    Ok(listing) => {
+                    Ok(_) => {
                         backoff.reset();
-                        let is_whole = listing.unfinished.is_empty();
-                        jittered(if is_whole { source.poll_every() } else { source.look_again() })
+                        jittered(if is_unfinished { soon } else { source.poll_every() })
                     }
                 };
-                if heard.send(Heard { round, place, result }).await.is_err() {
+                if heard.send(Heard { round, place, result, is_settling }).await.is_err() {
                     return;
                 }
                 tokio::select! {

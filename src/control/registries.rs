@@ -18,6 +18,7 @@ pub(super) struct Registry {
     pub(super) listing: Option<Listing>,
     /// Answers so far, good or bad.
     pub(super) answers: u64,
+    pub(super) is_settling: bool,
     pub(super) fell_back: bool,
     pub(super) stale: bool,
     pub(super) synced_at: Option<u64>,
@@ -32,6 +33,7 @@ impl Registry {
             poll,
             listing,
             answers: 0,
+            is_settling: false,
             fell_back: false,
             stale: false,
             synced_at: None,
@@ -78,10 +80,9 @@ impl Registry {
     }
 
     /// Whether what it states can be taken as a whole: not while something is
-    /// being written, which is looked at again soon.
+    /// being written.
     pub(super) fn is_settled(&self) -> bool {
-        let soon = self.source.look_again() < self.source.poll_every();
-        self.listing.is_some() && !(soon && !self.unfinished.is_empty())
+        self.listing.is_some() && !self.is_settling
     }
 
     pub(super) fn status(&self) -> RegistryStatus {

@@ -264,7 +264,7 @@ fn verify_compares_a_folder_with_what_is_served() {
             assert!(!text.contains(other), "{other}: {text}");
         }
     };
-    [folder.path(), &of_model, &of_model.join("2")].map(look);
+    [folder.path(), &of_model, &of_model.join("2")].into_iter().for_each(look);
     // With a manifest, what it names and nothing else.
     let second = of_model.join("2");
     let named = ["model.onnx", "weights.bin"].map(|name| ListedFile {

@@ -24,7 +24,7 @@ class Gateway:
         command = [
             binary(), "serve", "--models", str(models),
             "--http", self.http, "--grpc", self.grpc, "--metrics", self.metrics,
-            "--admin", self.admin,
+            "--admin", self.admin, "--data", f"{log}.data",
         ]  # fmt: skip
         if "MODELGATE_ONNXRUNTIME" not in os.environ:
             command += ["--onnxruntime", str(LIBRARY)]

@@ -38,7 +38,7 @@ impl Default for ModelsConfig {
             cache_bytes: 20 << 30,
             memory_bytes: 0,
             probe: ProbeConfig::default(),
-            allowed_domains: Vec::new(),
+            allowed_domains: vec!["com.microsoft".to_owned()],
             defaults: ServingOptions::default(),
             overrides: BTreeMap::new(),
         }

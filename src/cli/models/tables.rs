@@ -69,8 +69,10 @@ fn serves(model: &ModelStatus, version: &VersionStatus) -> Vec<String> {
 
 fn note(version: &VersionStatus) -> String {
     match (&version.reason, version.rejected) {
-        (Some(reason), Some(kind)) => format!("{}: {reason}", kind.label()),
-        (Some(reason), None) => reason.clone(),
+        (Some(reason), Some(kind)) if !reason.starts_with(kind.label()) => {
+            format!("{}: {reason}", kind.label())
+        }
+        (Some(reason), _) => reason.clone(),
         (None, Some(kind)) => kind.label().to_owned(),
         (None, None) if version.stage == Stage::Fetching => {
             format!("{} of {}", bytes(version.fetched_bytes), bytes(version.bytes))
