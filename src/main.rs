@@ -5,10 +5,9 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// What jemalloc reads before anything is allocated: a thread of its own gives memory that
-/// nobody has used for a second back to the system, whoever freed it. A version that was
-/// unloaded and a burst of large bodies so leave nothing behind, and no thread that serves
-/// requests has to see to it. The environment variable `MALLOC_CONF` adds to it.
+/// What jemalloc reads before anything is allocated: memory that nobody has used for a second
+/// goes back to the system, whoever freed it. A version that was unloaded and a burst of large
+/// bodies so leave nothing behind. The environment variable `MALLOC_CONF` adds to it.
 ///
 /// This is the type that jemalloc declares for it: a pointer to a C string.
 //
@@ -18,12 +17,16 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[expect(unsafe_code, reason = "jemalloc takes its options by a symbol")]
 pub static ALLOCATOR_OPTIONS: Option<&c_char> =
     // SAFETY: the first character of a literal is valid for ever.
-    Some(unsafe { &*c"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr() });
+    Some(unsafe { &*c"dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr() });
 
 fn main() -> ExitCode {
     // Before any thread starts: it is set in the environment.
     if let Err(error) = modelgate::engine::disable_telemetry() {
         eprintln!("{error}");
+    }
+    // A thread of jemalloc's own sees to it, so that none that serves requests has to.
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        eprintln!("freed memory goes back to the system late: {error}");
     }
     modelgate::cli::run()
 }

@@ -34,7 +34,7 @@ pub(super) struct Probe {
     #[arg(long, value_name = "N", default_value_t = 8 << 30)]
     memory_bytes: u64,
     /// An operator domain to allow beside ai.onnx and ai.onnx.ml; may be repeated
-    #[arg(long = "allow-domain", value_name = "D")]
+    #[arg(long = "allow-domain", value_name = "D", default_value = "com.microsoft")]
     allowed_domains: Vec<String>,
     /// Be the process that tries a model: an order on standard input
     #[arg(long, hide = true, conflicts_with = "path")]

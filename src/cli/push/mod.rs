@@ -1,10 +1,11 @@
 //! `modelgate push`.
 
+mod prove;
 mod provenance;
 mod wait;
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,10 +15,11 @@ use serde::Serialize;
 use super::{CANNOT_REACH, CONFIG_INVALID, FAILED, REJECTED};
 use crate::app::config::Config;
 use crate::app::registries;
+use crate::onnx::ScanRules;
 use crate::registry::{
     Bucket, GcsOptions, Package, Progress, PushError, Pushed, S3Options, SourceError, Target, push,
 };
-use crate::types::{Digest, ModelName, Rejection, Signature, Version};
+use crate::types::{Digest, ModelName, Version};
 
 /// How often the progress line is written.
 const TICK: Duration = Duration::from_millis(200);
@@ -44,6 +46,8 @@ pub(super) struct Push {
     golden: Option<PathBuf>,
     #[command(flatten)]
     provenance: provenance::ProvenanceFlags,
+    #[command(flatten)]
+    prove: prove::ProveFlags,
     #[command(flatten)]
     wait: wait::WaitFlags,
     /// Configuration file that names registries
@@ -92,11 +96,15 @@ impl Push {
     }
 
     fn push(&self) -> Result<u8, Failure> {
-        let target = self.target()?;
+        let config = self.config()?;
+        let target = self.target(&config)?;
         let (profile, golden) = (self.profile.as_deref(), self.golden.as_deref());
-        let mut package = Package::collect(&self.path, profile, golden).map_err(failure)?;
+        let domains = &config.models.allowed_domains;
+        let rules = ScanRules { allowed_domains: domains.iter().cloned().collect() };
+        let mut package = Package::collect(&self.path, profile, golden, &rules).map_err(failure)?;
+        let limits = config.models.probe.limits();
         package.manifest.signature =
-            validate(package.model()).map_err(|rejection| failure(rejection.into()))?;
+            self.prove.prove(&package, limits, domains).map_err(failure)?;
         package.manifest.provenance = self.provenance.provenance(&self.path);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -116,7 +124,18 @@ impl Push {
         })
     }
 
-    fn target(&self) -> Result<Target, Failure> {
+    fn config(&self) -> Result<Config, Failure> {
+        let mut config = match &self.config {
+            Some(file) => {
+                Config::load(file).map_err(|error| Failure(CONFIG_INVALID, error.to_string()))?
+            }
+            None => Config::default(),
+        };
+        config.models.dir = self.models.clone().or(config.models.dir);
+        Ok(config)
+    }
+
+    fn target(&self, config: &Config) -> Result<Target, Failure> {
         let unusable = |error: SourceError| Failure(FAILED, error.to_string());
         let to = self.to.as_deref();
         if let Some(place) = to.and_then(|to| to.strip_prefix("s3://")) {
@@ -129,18 +148,11 @@ impl Push {
             let options = GcsOptions { bucket, prefix, ..GcsOptions::default() };
             return Bucket::gcs(&options).map(Target::Bucket).map_err(unusable);
         }
-        let mut config = match &self.config {
-            Some(file) => {
-                Config::load(file).map_err(|error| Failure(CONFIG_INVALID, error.to_string()))?
-            }
-            None => Config::default(),
-        };
-        config.models.dir = self.models.clone().or(config.models.dir);
         // A path is told from a name by its slash.
         match to.filter(|to| to.contains('/') || *to == "." || *to == "..") {
             Some(folder) => Ok(Target::Dir(PathBuf::from(folder))),
             None => {
-                registries::target(&config, to).map_err(|error| Failure(FAILED, error.to_string()))
+                registries::target(config, to).map_err(|error| Failure(FAILED, error.to_string()))
             }
         }
     }
@@ -185,14 +197,6 @@ impl Push {
         // Whoever reads may have gone; the version is there all the same.
         let _ = writeln!(std::io::stdout(), "{text}");
     }
-}
-
-/// Proves the model before it is pushed, and tells its signature.
-///
-/// # Errors
-/// When no gateway would serve it.
-fn validate(_model: &Path) -> Result<Option<Signature>, Rejection> {
-    Ok(None)
 }
 
 fn table(report: &Report<'_>) -> String {

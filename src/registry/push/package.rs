@@ -5,10 +5,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::PushError;
+use crate::onnx::{self, ScanRules};
 use crate::registry::{
     FileName, GOLDEN_FILE, ListedFile, MANIFEST_FILE, MODEL_FILE, Manifest, OPTIONS_FILE,
     PROFILE_FILE, complete, content, file_digest,
 };
+use crate::types::{RejectKind, Rejection};
 
 /// What is to become a version: files where they are now, under the names they
 /// will have, and the manifest that states them.
@@ -20,8 +22,9 @@ pub struct Package {
 
 impl Package {
     /// Collects and checks the files of a version, and computes their digests.
-    /// `path` is a model file, or a folder whose plain files are the version;
-    /// `profile` and `golden` join it under their own names. Blocks.
+    /// `path` is a model file, whose weights may lie beside it, or a folder whose
+    /// plain files are the version; `profile` and `golden` join it under their
+    /// own names. Blocks.
     ///
     /// # Errors
     /// Says which file will not do, and why.
@@ -29,9 +32,10 @@ impl Package {
         path: &Path,
         profile: Option<&Path>,
         golden: Option<&Path>,
+        rules: &ScanRules,
     ) -> Result<Package, PushError> {
         let is_folder = metadata(path)?.is_dir();
-        let mut paths = if is_folder { folder(path)? } else { BTreeMap::new() };
+        let mut paths = if is_folder { folder(path)? } else { weights(path, rules)? };
         let model = (!is_folder).then_some(path);
         for (name, path) in [(MODEL_FILE, model), (PROFILE_FILE, profile), (GOLDEN_FILE, golden)] {
             if let Some(path) = path {
@@ -56,6 +60,17 @@ impl Package {
         self.manifest.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
 
+    /// Copies the files into a folder that is there, under the names they will have.
+    ///
+    /// # Errors
+    /// When one cannot be copied.
+    pub fn copy_to(&self, folder: &Path) -> Result<(), PushError> {
+        for (name, path) in &self.paths {
+            fs::copy(path, folder.join(name.as_str())).map_err(PushError::io(name.to_string()))?;
+        }
+        Ok(())
+    }
+
     /// Files with the paths where they are now.
     pub(super) fn files(&self) -> impl Iterator<Item = (&ListedFile, &Path)> {
         self.manifest
@@ -71,6 +86,21 @@ fn metadata(path: &Path) -> Result<fs::Metadata, PushError> {
 
 fn file_name(name: &str) -> Result<FileName, PushError> {
     FileName::parse(name).map_err(|error| PushError::Refused(error.to_string()))
+}
+
+/// The files beside a model that hold its weights.
+fn weights(model: &Path, rules: &ScanRules) -> Result<BTreeMap<FileName, PathBuf>, PushError> {
+    let folder = model.parent().unwrap_or(Path::new(""));
+    let file = File::open(model).map_err(PushError::io(model.display().to_string()))?;
+    let size = |name: &FileName| {
+        let found = fs::metadata(folder.join(name.as_str())).map_err(|error| error.to_string())?;
+        if found.is_file() { Ok(found.len()) } else { Err("is not a plain file".to_owned()) }
+    };
+    // Links are no harm here: what they lead to is copied.
+    let scan = onnx::scan_reader(file, metadata(model)?.len(), rules, &size)
+        .map_err(|error| Rejection::new(RejectKind::BadModel, error.to_string()))?;
+    let beside = |name: FileName| (name.clone(), folder.join(name.as_str()));
+    Ok(scan.external.into_iter().map(beside).collect())
 }
 
 /// The plain files of a folder that a version has. A single `*.onnx` becomes
