@@ -338,6 +338,7 @@ fn labels_must_name_outputs() {
     let mut request = request(version.path(), LIMITS);
     request.labels.insert("product".to_owned(), vec!["a".to_owned()]);
     let rejection = try_out(&request).expect_err("no such output");
+    assert_eq!(rejection.kind, RejectKind::BadOptions);
     assert!(rejection.reason.contains("'product'"), "{rejection}");
 }
 
