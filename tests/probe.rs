@@ -105,6 +105,20 @@ fn kernel_lacks_landlock() -> bool {
 }
 
 #[test]
+fn sessions_with_threads_and_an_arena_work_in_the_sandbox() {
+    let mut request = request(&samples().join("digits/1"), LIMITS);
+    request.max_batch_rows = 64;
+    request.session = SessionOptions {
+        intra_op_threads: 4,
+        spinning: true,
+        arena: true,
+        sequential: false,
+        ..SessionOptions::default()
+    };
+    assert_eq!(try_out(&request).map(|report| report.golden_cases), Ok(1));
+}
+
+#[test]
 fn foreign_domains_need_leave() {
     let mut request = request(&samples().join("sentiment/1"), LIMITS);
     let rejection = try_out(&request).expect_err("an operator of com.microsoft");
