@@ -103,8 +103,9 @@ fn try_model(library: &Library, order: &Order) -> Result<ProbeReport, Rejection>
     let golden = golden_of(&path)?;
     let started = Instant::now();
     let engine = OrtEngine::load(library, &path, &request.session)
-        .and_then(|engine| engine.with_labels(&request.labels))
-        .map_err(|error| rejection(RejectKind::LoadFailed, error))?;
+        .map_err(|error| rejection(RejectKind::LoadFailed, error))?
+        .with_labels(&request.labels)
+        .map_err(|error| rejection(RejectKind::BadOptions, error))?;
     let load_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let run_us = try_runs(&engine, request.max_batch_rows)?;
     let golden_cases = match golden {

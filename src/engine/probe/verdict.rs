@@ -111,14 +111,15 @@ fn last_words(complaints: &str) -> String {
     }
 }
 
-/// The rejection as clients may read it: without the folders of this machine.
+/// The rejection as clients may read it: without the folders of this machine, and on
+/// one line, whatever the child has said.
 pub(super) fn without_folders(rejection: Rejection, model: &Path, library: &Path) -> Rejection {
     let places = model.ancestors().chain(library.ancestors().skip(1));
-    let mut reason = rejection.reason;
+    let line = |c: char| if c.is_control() { ' ' } else { c };
+    let mut reason: String = rejection.reason.chars().map(line).collect();
     for folder in places.filter(|folder| folder.parent().is_some_and(|up| up != Path::new(""))) {
         reason = reason.replace(&format!("{}/", folder.display()), "");
     }
-    reason = reason.replace(&model.display().to_string(), "the model's folder");
     Rejection::new(rejection.kind, reason)
 }
 
@@ -162,7 +163,9 @@ mod tests {
         let reason = "Load from /srv/m/1/model.onnx: /srv/m/x, /opt/ort/lib.so and /srv/m/1";
         let cleaned =
             without_folders(Rejection::new(RejectKind::LoadFailed, reason), model, library);
-        assert_eq!(cleaned.reason, "Load from model.onnx: x, lib.so and the model's folder");
+        assert_eq!(cleaned.reason, "Load from model.onnx: x, lib.so and 1");
+        let escape = Rejection::new(RejectKind::Crashed, "\u{1b}[2Jline\nline");
+        assert_eq!(without_folders(escape, model, library).reason, " [2Jline line");
         assert!(ended(6, &"ä\n".repeat(9999)).reason.len() < 600);
         assert!(ended(6, &"ä".repeat(9999)).reason.len() < 600);
     }

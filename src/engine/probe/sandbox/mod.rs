@@ -17,6 +17,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Address space beyond what the model may take: allocators and thread stacks reserve
 /// much that they never use. What is used is bounded by the parent, which watches.
 const SPARE_ADDRESSES: u64 = 2 << 30;
+/// The same for every core, which may get a thread.
+const SPARE_FOR_A_CORE: u64 = 64 << 20;
 
 /// Files that may be open at once: the model, its weights, the C library's.
 const MOST_FILES: u64 = 256;
@@ -66,7 +68,9 @@ fn limit(confinement: &Confinement<'_>) -> io::Result<()> {
     let seconds = confinement.cpu_ms.div_ceil(1000).max(1);
     // At the first the process gets SIGXCPU, at the second it is killed.
     lower(Resource::Cpu, seconds, seconds + 2)?;
-    let addresses = confinement.mapped_bytes.saturating_add(SPARE_ADDRESSES);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let spare = SPARE_ADDRESSES.saturating_add(SPARE_FOR_A_CORE.saturating_mul(cores));
+    let addresses = confinement.mapped_bytes.saturating_add(spare);
     lower(Resource::As, addresses, addresses)?;
     lower(Resource::Fsize, 0, 0)?;
     lower(Resource::Nofile, MOST_FILES, MOST_FILES)?;
