@@ -1,10 +1,12 @@
 //! What the test programs share.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod fault_proxy;
 pub mod gateway;
 pub mod grpc;
 pub mod http;
 pub mod metrics;
+pub mod moto;
 pub mod onnx_builder;
 pub mod predict;
 pub mod registry;
