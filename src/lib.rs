@@ -5,6 +5,7 @@
 //!
 //! - [`types`]: tensors, shapes, names, versions, requests, errors
 //! - [`telemetry`]: metric names, handles and rendering; logs
+//! - [`onnx`]: the ONNX protobuf read safely, before ONNX Runtime sees it
 //! - [`engine`]: sessions of ONNX Runtime; [`admission`]: budgets;
 //!   [`registry`]: where models come from
 //! - [`serving`]: the catalog of what is loaded, and where runs take place
@@ -19,6 +20,7 @@ pub mod app;
 pub mod cli;
 pub mod control;
 pub mod engine;
+pub mod onnx;
 pub mod registry;
 pub mod request;
 pub mod serving;

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. Folders of one level do not import each other.
-const LEVELS: [&[&str]; 8] = [
+const LEVELS: [&[&str]; 9] = [
     &["types"],
     &["telemetry"],
+    &["onnx"],
     &["engine", "admission", "registry"],
     &["serving"],
     &["request", "control"],

@@ -198,6 +198,8 @@ fn a_broken_model_does_not_keep_others_from_serving() {
     let gateway = start(&registry, "");
     let answer = square().ask(&gateway, Face::Json).expect("version 1 serves");
     assert_eq!(answer.version, "1");
+    let rejected = |line: &serde_json::Value| line["message"] == "model rejected";
+    gateway.wait_for_log(|line| rejected(line) && line["model"] == "square");
     let index = Request::post("/v2/repository/index", "").send(gateway.http).json();
     let index = index.as_array().expect("a list").iter();
     let broken: Vec<_> = index.filter(|entry| entry["state"] != "READY").collect();
@@ -208,8 +210,7 @@ fn a_broken_model_does_not_keep_others_from_serving() {
     }
     let options = broken.iter().find(|entry| entry["name"] == "bad-options").expect("it");
     assert!(options["reason"].as_str().is_some_and(|why| why.contains("lanes")), "{options}");
-    let failed = |line: &&serde_json::Value| line["message"] == "model not loaded";
-    assert_eq!(gateway.logged().iter().filter(failed).count(), 3);
+    assert_eq!(gateway.logged().into_iter().filter(rejected).count(), 3);
 }
 
 #[test]

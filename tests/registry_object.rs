@@ -279,11 +279,11 @@ async fn through(
 fn a_transfer_that_breaks_off_goes_on_where_it_was() {
     let proxy = FaultProxy::to(server().address);
     block_on(async {
-        let (source, listed) = through(&proxy, 1_000_000, 30 * SECOND).await;
+        let (source, listed) = through(&proxy, 2_500_000, 30 * SECOND).await;
         proxy.take_connections();
         proxy.set(Fault::Break(100_000));
         let files = fetch(&source, &listed).await.expect("it comes in pieces");
-        assert_eq!(files[1].1, model(1, 1_000_000));
+        assert_eq!(files[1].1, model(1, 2_500_000));
         let connections = proxy.take_connections();
         assert!(
             (10..40).contains(&connections),

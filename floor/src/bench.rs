@@ -25,19 +25,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Pins this process, and so every client it starts, to the client's core.
     pub fn new(args: &Args) -> Result<Self> {
-        for (tool, package) in
-            [("wrk", "wrk"), ("h2load", "nghttp2-client"), ("taskset", "util-linux")]
-        {
-            if Command::new(tool).arg("--version").output().is_err() {
-                return Err(format!("{tool} is missing: apt-get install {package}").into());
-            }
-        }
-        let mut cores = CpuSet::new();
-        cores.set(args.client_core);
-        sched_setaffinity(None, &cores)
-            .map_err(|error| format!("cannot run on core {}: {error}", args.client_core))?;
+        needs("taskset", "util-linux")?;
         let programs = env::current_exe()?.parent().ok_or("this program has no folder")?.to_owned();
         let work = args.out.join("bench");
         fs::create_dir_all(&work)?;
@@ -51,6 +40,17 @@ impl Bench {
             pairs: args.pairs,
             time: Duration::from_secs(args.seconds),
         })
+    }
+
+    /// Keeps this process, and so every client it starts, to one core.
+    pub fn keep_to(&self, core: usize) -> Result<()> {
+        for (tool, package) in [("wrk", "wrk"), ("h2load", "nghttp2-client")] {
+            needs(tool, package)?;
+        }
+        let mut cores = CpuSet::new();
+        cores.set(core);
+        sched_setaffinity(None, &cores)
+            .map_err(|error| format!("cannot run on core {core}: {error}").into())
     }
 
     /// Path of a program that was built beside this one.
@@ -82,6 +82,13 @@ impl Bench {
             pairs.push(pair);
         }
         Ok(pairs)
+    }
+}
+
+fn needs(tool: &str, package: &str) -> Result<()> {
+    match Command::new(tool).arg("--version").output() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("{tool} is missing: apt-get install {package}").into()),
     }
 }
 

@@ -14,6 +14,7 @@ mod probe;
 mod raw;
 mod requests;
 mod server;
+mod swap;
 mod throughput;
 mod verdict;
 
@@ -40,7 +41,7 @@ struct Args {
     /// Cores of the servers, as taskset takes them.
     #[arg(long, global = true, default_value = "0")]
     server_cores: String,
-    /// Core of the clients.
+    /// Core of the clients; the load beside swaps runs where it finds room.
     #[arg(long, global = true, default_value_t = 1)]
     client_core: usize,
     /// Interleaved pairs; odd, so that the median is one of them.
@@ -73,6 +74,8 @@ enum Scenario {
     Isolation,
     /// Batched beside unbatched serving of the same model.
     Batching,
+    /// Versions pushed one a second under load.
+    Swap(swap::Options),
 }
 
 impl Scenario {
@@ -81,6 +84,7 @@ impl Scenario {
             Self::Throughput(_) => "bench-floor.json",
             Self::Isolation => "bench-isolation.json",
             Self::Batching => "bench-batching.json",
+            Self::Swap(_) => "bench-swap.json",
         }
     }
 }
@@ -99,10 +103,14 @@ fn main() -> ExitCode {
 /// Returns whether all bars are met.
 fn run(args: &Args) -> Result<bool> {
     let bench = Bench::new(args)?;
+    if !matches!(args.scenario, Scenario::Swap(_)) {
+        bench.keep_to(args.client_core)?;
+    }
     let verdict: Verdict = match &args.scenario {
         Scenario::Throughput(options) => throughput::measure(&bench, options)?,
         Scenario::Isolation => isolation::measure(&bench)?,
         Scenario::Batching => batching::measure(&bench)?,
+        Scenario::Swap(options) => swap::measure(&bench, options)?,
     };
     verdict.print();
     let path = args.out.join(args.scenario.report_name());

@@ -68,9 +68,36 @@ impl Mlp {
                 graph.node.push(node("Relu", &[&sum], &from));
             }
         }
-        let opset = OperatorSetIdProto { version: 17, ..OperatorSetIdProto::default() };
-        ModelProto { ir_version: 8, graph: Some(graph), opset_import: vec![opset] }
+        model(graph)
     }
+}
+
+/// A logistic regression, `x` [batch, 30] to `y` [batch, 1], whose answers tell
+/// which version gave them: they lie between `version` and `version + 1`.
+pub fn telling(version: u64) -> Vec<u8> {
+    let constant = TensorProto {
+        dims: vec![1],
+        data_type: FLOAT,
+        name: "version".into(),
+        raw_data: (version as f32).to_le_bytes().to_vec(),
+    };
+    let graph = GraphProto {
+        name: "telling".into(),
+        node: vec![
+            node("Gemm", &["x", "w", "b"], "sum"),
+            node("Sigmoid", &["sum"], "probability"),
+            node("Add", &["probability", "version"], "y"),
+        ],
+        initializer: vec![tensor("w", &[30, 1], 1), tensor("b", &[1], 2), constant],
+        input: vec![rows_of("x", 30)],
+        output: vec![rows_of("y", 1)],
+    };
+    model(graph).encode_to_vec()
+}
+
+fn model(graph: GraphProto) -> ModelProto {
+    let opset = OperatorSetIdProto { version: 17, ..OperatorSetIdProto::default() };
+    ModelProto { ir_version: 8, graph: Some(graph), opset_import: vec![opset] }
 }
 
 /// Weights around zero, small enough that layers neither die out nor overflow.

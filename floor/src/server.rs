@@ -22,21 +22,30 @@ pub struct Server {
     pub http: SocketAddr,
     /// The same as `http` where one listener answers all there is.
     pub grpc: SocketAddr,
+    /// The gateway's; an empty server has none.
+    pub admin: Option<SocketAddr>,
 }
 
 impl Server {
     /// Starts the gateway on the models of a folder.
     pub fn gateway(bench: &Bench, name: &str, models: &Path) -> Result<Self> {
-        let (http, grpc) = (free_address()?, free_address()?);
+        let (http, grpc, admin) = (free_address()?, free_address()?, free_address()?);
         let mut command = pinned(bench, "modelgate")?;
         command.arg("serve").arg("--models").arg(models);
         command.args(["--http", &http.to_string(), "--grpc", &grpc.to_string()]);
         command.args(["--metrics", &free_address()?.to_string()]);
+        command.args(["--admin", &admin.to_string()]);
+        let data = bench.work.join(format!("{name}-data"));
+        if data.exists() {
+            fs::remove_dir_all(&data)?;
+        }
+        command.arg("--data").arg(&data);
         if let Some(path) = &bench.onnxruntime {
             command.arg("--onnxruntime").arg(path);
         }
         command.args(&bench.serve_args);
         let mut server = Self::start(bench, name, command, [http, grpc])?;
+        server.admin = Some(admin);
         server.wait(|| {
             let answer = Probe::connect(http).and_then(|mut probe| probe.get("/v2/health/ready"));
             answer.is_ok_and(|answer| answer.status == 200)
@@ -73,7 +82,7 @@ impl Server {
     ) -> Result<Self> {
         let log = File::create(bench.work.join(format!("{name}.log")))?;
         let process = command.stdout(log.try_clone()?).stderr(log).spawn()?;
-        Ok(Self { name: name.to_owned(), process, http, grpc })
+        Ok(Self { name: name.to_owned(), process, http, grpc, admin: None })
     }
 
     fn wait(&mut self, ready: impl Fn() -> bool) -> Result<()> {
@@ -96,6 +105,13 @@ impl Server {
         let ticks = cpu_ticks(&stat).ok_or("/proc/PID/stat has another form")?;
         let per_second = rustix::param::clock_ticks_per_second();
         Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+    }
+
+    /// Memory that the server holds, in bytes.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.process.id()))?;
+        let pages = statm.split(' ').nth(1).ok_or("/proc/PID/statm has another form")?;
+        Ok(pages.parse::<u64>()? * rustix::param::page_size() as u64)
     }
 }
 

@@ -15,7 +15,7 @@ pub mod report;
 pub mod runner;
 pub mod tensor;
 pub mod thresholds;
-mod timer;
+pub mod timer;
 pub mod wire;
 
 /// Messages and client of the gRPC face, generated from `proto/`.

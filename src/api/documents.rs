@@ -5,13 +5,19 @@ use serde::Serializer;
 
 use super::codec::pb;
 use crate::request::Gateway;
-use crate::serving::{Execution, Servable, Snapshot, State};
+use crate::serving::{Execution, Servable, Snapshot};
 use crate::telemetry::{DurationStatistics, Statistics};
-use crate::types::{DType, InferError, TensorSpec};
+use crate::types::{DType, InferError, Stage, TensorSpec};
 
 /// Only what works, under the names the protocol has for it.
-const EXTENSIONS: [&str; 5] =
-    ["classification", "model_configuration", "binary_tensor_data", "parameters", "statistics"];
+const EXTENSIONS: [&str; 6] = [
+    "classification",
+    "model_repository",
+    "model_configuration",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+];
 
 /// What executes our models, in the protocol's words.
 const PLATFORM: &str = "onnxruntime_onnx";
@@ -30,7 +36,7 @@ pub fn model_metadata(
     version: &str,
 ) -> Result<pb::ModelMetadataResponse, InferError> {
     let servable = snapshot.resolve(name, version)?;
-    let ready = snapshot.model(name).into_iter().flat_map(|model| model.ready());
+    let ready = snapshot.model(name).into_iter().flat_map(|model| model.ready.values());
     let tensor = |spec: &TensorSpec| pb::model_metadata_response::TensorMetadata {
         name: spec.name.to_string(),
         datatype: spec.dtype.name().to_owned(),
@@ -109,17 +115,17 @@ pub fn repository_index(
 ) -> Vec<pb::repository_index_response::ModelIndex> {
     let mut index: Vec<_> = snapshot
         .models()
-        .flat_map(|(name, model)| model.versions.iter().map(move |version| (name, version)))
-        .filter(|(_, (_, entry))| !ready_only || entry.state == State::Ready)
+        .flat_map(|(name, model)| model.known.iter().map(move |known| (name, known)))
+        .filter(|(_, known)| !ready_only || known.stage == Stage::Ready)
         .collect();
-    index.sort_by_key(|(name, (version, _))| (*name, **version));
+    index.sort_by_key(|(name, known)| (*name, known.version));
     index
         .into_iter()
-        .map(|(name, (version, entry))| pb::repository_index_response::ModelIndex {
+        .map(|(name, known)| pb::repository_index_response::ModelIndex {
             name: name.to_string(),
-            version: version.to_string(),
-            state: entry.state.name().to_owned(),
-            reason: entry.reason.to_string(),
+            version: known.version.to_string(),
+            state: known.stage.protocol().to_owned(),
+            reason: known.reason.to_string(),
         })
         .collect()
 }
@@ -134,12 +140,16 @@ pub fn statistics(
     let snapshot = gateway.catalog.load();
     let mut chosen: Vec<&Servable> = Vec::new();
     if name.is_empty() {
-        chosen.extend(snapshot.models().flat_map(|(_, model)| model.ready()).map(|arc| &**arc));
+        chosen.extend(
+            snapshot.models().flat_map(|(_, model)| model.ready.values()).map(|arc| &**arc),
+        );
         chosen.sort_by_key(|servable| (servable.name(), servable.version()));
     } else {
         let one = snapshot.resolve(name, version)?;
         match snapshot.model(name) {
-            Some(model) if version.is_empty() => chosen.extend(model.ready().map(|arc| &**arc)),
+            Some(model) if version.is_empty() => {
+                chosen.extend(model.ready.values().map(|arc| &**arc))
+            }
             _ => chosen.push(one),
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
 
 use crate::request::{Answer, RequestId};
 use crate::types::InferError;
@@ -24,6 +24,21 @@ pub fn describe(answer: &Answer, headers: &mut HeaderMap) {
         headers.insert(MODEL_VERSION, version);
     }
     headers.insert(VARIANT, CHAMPION);
+}
+
+/// Whether a web page of another origin sends this: its browser says so. What is
+/// no browser says nothing.
+pub fn is_cross_origin(uri: &Uri, headers: &HeaderMap) -> bool {
+    // HTTP/2 has no Host; browsers name the same in both.
+    let host = match uri.authority() {
+        Some(authority) => authority.as_str().as_bytes(),
+        None => headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes),
+    };
+    headers.get_all(header::ORIGIN).iter().any(|origin| {
+        let origin = origin.as_bytes();
+        let of_web = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+        !of_web.is_some_and(|page| page.eq_ignore_ascii_case(host))
+    })
 }
 
 /// Marks a refusal with the client's id where that is usable, else with a new one.
@@ -110,6 +125,29 @@ mod tests {
             assert!(timeout(&headers(REQUEST_TIMEOUT, text)).is_err(), "{text:?}");
         }
         assert_eq!(timeout(&HeaderMap::new()).ok(), Some(None));
+    }
+
+    #[test]
+    fn pages_are_told_by_their_origin() {
+        let cross = |uri: &'static str, host: &'static str, origin: &'static str| {
+            let mut map = headers(header::ORIGIN, origin);
+            map.insert(header::HOST, HeaderValue::from_static(host));
+            is_cross_origin(&Uri::from_static(uri), &map)
+        };
+        assert!(!is_cross_origin(&Uri::from_static("/x"), &headers(header::HOST, "a:1")));
+        for (uri, host, origin, expected) in [
+            ("/x", "a:1", "http://a:1", false),
+            ("/x", "A:1", "https://a:1", false),
+            ("http://a:1/x", "b", "http://a:1", false),
+            ("/x", "a:1", "http://a:2", true),
+            ("/x", "a:1", "http://a", true),
+            ("/x", "a:1", "http://b:1", true),
+            ("/x", "a:1", "null", true),
+            ("/x", "a:1", "a:1", true),
+            ("/x", "", "http://", false),
+        ] {
+            assert_eq!(cross(uri, host, origin), expected, "{origin} to {host}");
+        }
     }
 
     #[test]

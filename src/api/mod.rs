@@ -1,6 +1,8 @@
 //! Wire faces: HTTP and gRPC on every listener, metrics and health on their
-//! own. They decode, ask the gateway, and encode; they decide nothing.
+//! own, and the admin API on another. They decode, ask, and encode; they decide
+//! nothing.
 
+mod admin;
 mod answer;
 mod body;
 pub mod codec;
@@ -10,7 +12,10 @@ mod headers;
 mod http;
 pub mod net;
 mod ops;
+mod percent;
 mod read;
+mod repository;
+mod side;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -26,16 +31,20 @@ use hyper::body::Incoming;
 use body::ResponseBody;
 use codec::DecodeLimits;
 use net::{ActiveRequest, TimeLimits};
+use repository::Repository;
 
+use crate::control::Control;
 use crate::request::Gateway;
 use crate::types::InferError;
 
+pub use admin::{ConfigText, serve_admin};
 pub use ops::serve_ops;
 
 /// What every connection of the inference listeners shares.
 pub struct Face {
     pub gateway: Arc<Gateway>,
     pub limits: WireLimits,
+    repository: Arc<Repository>,
     grpc: grpc::Services,
 }
 
@@ -61,8 +70,15 @@ pub struct WireLimits {
 
 impl Face {
     pub fn new(gateway: Arc<Gateway>, limits: WireLimits, reflection: bool) -> Face {
-        let grpc = grpc::Services::new(&gateway, &limits, reflection);
-        Face { gateway, limits, grpc }
+        let repository = Arc::new(Repository::default());
+        let grpc = grpc::Services::new(&gateway, &repository, &limits, reflection);
+        Face { gateway, limits, repository, grpc }
+    }
+
+    /// From now on models are loaded and unloaded by request through `control`;
+    /// before, such requests are told that the gateway is starting.
+    pub fn set_control(&self, control: Control) {
+        self.repository.open(control);
     }
 
     /// Tells those who watch gRPC's own health service.

@@ -16,6 +16,7 @@ mod parse;
 mod range;
 mod registries;
 mod server;
+mod shown;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -26,12 +27,14 @@ use serde::{Deserialize, Serialize};
 pub use error::{ConfigError, Invalid};
 pub use limits::LimitsConfig;
 pub use model::{
-    Batching, Execution, ModelOptions, ModelSettings, ServingOptions, SessionOverrides, Versions,
+    Batching, Execution, LabelTarget, LabelWord, Mode, ModelOptions, ModelSettings, ServingOptions,
+    SessionOverrides, SignaturePolicy, Swap, Versions,
 };
-pub use models::ModelsConfig;
+pub use models::{ModelsConfig, ProbeConfig};
 pub use onnxruntime::{OnnxRuntimeConfig, Optimization, SessionOptions};
 pub use registries::{AzureConfig, DirConfig, GcsConfig, RegistryConfig, S3Config};
 pub use server::{ServerConfig, ShutdownConfig};
+pub use shown::shown;
 pub use telemetry::TelemetryConfig;
 
 use crate::types::ModelName;
@@ -73,6 +76,7 @@ impl Config {
             serving: self.models.defaults.clone(),
             session: self.onnxruntime.session(),
             labels: Default::default(),
+            version_labels: Default::default(),
         };
         for options in own.into_iter().chain(self.models.overrides.get(name.as_str())) {
             options.apply_to(&mut settings);

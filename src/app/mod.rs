@@ -4,35 +4,52 @@
 pub mod config;
 mod files;
 pub mod registries;
+mod reload;
 mod stop;
 mod wire;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::admission::ByteBudget;
 use crate::api::net::{self, Workers};
-use crate::api::{Face, serve_ops};
-use crate::control::{Loads, load_folder};
+use crate::api::{Face, serve_admin, serve_ops};
+use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::engine::{EngineError, Library};
-use crate::registry::FolderError;
+use crate::registry::{Cache, CacheError, Listing, Source, SourceError};
 use crate::request::Gateway;
 use crate::telemetry::{Telemetry, TelemetryOptions};
 use config::Config;
+use registries::{MODELS, RegistryError};
+pub use reload::Origin;
+use reload::Reload;
 use stop::Signals;
+
+/// How long a check waits for versions that are being written.
+const CHECK_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Error)]
 pub enum AppError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
-    Models(#[from] FolderError),
-    #[error("no models folder: give --models DIR or models.dir in the configuration")]
+    Registries(#[from] RegistryError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error("cannot list the models folder '{folder}': {source}")]
+    Models { folder: PathBuf, source: io::Error },
+    #[error(
+        "no models folder: give --models DIR, or models.dir or registries in the configuration"
+    )]
     NoModels,
     #[error("cannot listen on {address} ({what}): {source}")]
     Listen { what: &'static str, address: SocketAddr, source: io::Error },
@@ -40,38 +57,66 @@ pub enum AppError {
     Start(#[from] io::Error),
 }
 
-/// Checks what `serve` would read: the models folder and every `model.yaml`.
+/// Checks what `serve` would read: the registries and, where one is a folder,
+/// every `model.yaml`.
 ///
 /// # Errors
 /// Says what is wrong, one line a model.
 pub fn check(config: &Config) -> Result<(), String> {
-    // Without a folder there is nothing more to check: a flag may name it later.
-    let Some(folder) = &config.models.dir else { return Ok(()) };
-    let found = crate::registry::list(folder).map_err(|error| error.to_string())?;
-    let wrong: Vec<String> =
-        found.iter().filter_map(|model| wire::model_settings(config, model).err()).collect();
+    let sources = registries::sources(config).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let mut wrong = Vec::new();
+    for source in sources {
+        let listing = runtime.block_on(whole(&*source)).map_err(|error| error.to_string())?;
+        for (name, model) in &listing.models {
+            let settings = wire::model_settings(config, name, model.options.as_deref());
+            wrong.extend(settings.err().map(|error| format!("{name}: {error}")));
+        }
+    }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
-/// Serves until a signal says stop.
-pub fn serve(config: Config) -> Result<(), AppError> {
+/// A listing that no version is missing from because it was written just now.
+async fn whole(source: &dyn Source) -> Result<Listing, SourceError> {
+    let until = Instant::now() + CHECK_PATIENCE;
+    loop {
+        let listing = source.list().await?;
+        let soon = source.look_again();
+        let is_settling = !listing.unfinished.is_empty() && soon < source.poll_every();
+        if !is_settling || Instant::now() + soon > until {
+            return Ok(listing);
+        }
+        tokio::time::sleep(soon).await;
+    }
+}
+
+/// Serves until a signal says stop. `origin` reads the configuration anew.
+pub fn serve(config: Config, origin: Origin) -> Result<(), AppError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // Accepting, scrapes and signals; requests run on the network threads.
+        // Accepting, scrapes, signals and the lifecycle; requests run on the
+        // network threads.
         .worker_threads(1)
         .thread_name("control")
         .enable_all()
         .build()?;
-    let result = runtime.block_on(run(config));
+    let result = runtime.block_on(run(config, origin));
     // Whatever outlived the grace period ends with the process.
     runtime.shutdown_background();
     result
 }
 
-async fn run(config: Config) -> Result<(), AppError> {
-    let folder = config.models.dir.clone().ok_or(AppError::NoModels)?;
+async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let signals = Signals::listen()?;
     files::raise_limit(config.limits.max_connections);
     let library = Library::open(config.onnxruntime.path.as_deref())?;
+    let journal = Journal::open(&config.server.data)?;
+    let sources = registries::sources(&config)?;
+    if sources.is_empty() {
+        return Err(AppError::NoModels);
+    }
+    require_models(&config, &journal)?;
+    let cache = Cache::open(&config.server.data.join("cache"), config.models.cache_bytes)?;
 
     let threads = wire::network_threads(&config);
     let telemetry = Arc::new(Telemetry::new(TelemetryOptions {
@@ -81,7 +126,7 @@ async fn run(config: Config) -> Result<(), AppError> {
     let budget = ByteBudget::new(config.limits.max_bytes_in_flight as u64);
     let max_request = Duration::from_millis(config.limits.max_request_ms);
     let shutdown = config.server.shutdown.clone();
-    let gateway = Arc::new(Gateway::new(telemetry, budget, max_request));
+    let gateway = Arc::new(Gateway::new(Arc::clone(&telemetry), budget, max_request));
     let face =
         Arc::new(Face::new(Arc::clone(&gateway), wire::limits(&config), config.server.reflection));
     face.set_serving(false).await;
@@ -89,41 +134,33 @@ async fn run(config: Config) -> Result<(), AppError> {
     let http = listen("http", config.server.http)?;
     let grpc = listen("grpc", config.server.grpc)?;
     let ops = listen("metrics", config.server.metrics)?;
+    let admin = listen("admin", config.server.admin)?;
     let (accepting, stop_accepting) = watch::channel(false);
     let (serving_ops, stop_ops) = watch::channel(false);
-    let ops = tokio::spawn(serve_ops(ops, Arc::clone(&gateway), stop_ops));
+    let ops = tokio::spawn(serve_ops(ops, Arc::clone(&gateway), stop_ops.clone()));
     let (workers, pool) = Workers::start(threads, &face, &stop_accepting)?;
     tokio::spawn(Arc::clone(&workers).watch());
     let http = tokio::spawn(http.accept_into(Arc::clone(&workers), stop_accepting.clone()));
     let grpc = tokio::spawn(grpc.accept_into(workers, stop_accepting));
 
-    let loading = {
-        let (gateway, config) = (Arc::clone(&gateway), config.clone());
-        tokio::task::spawn_blocking(move || {
-            let (catalog, telemetry) = (&gateway.catalog, &gateway.telemetry);
-            load_folder(&library, &folder, catalog, telemetry, |found| {
-                wire::model_settings(&config, found)
-            })
-        })
-    };
+    let parts = Parts { library, cache, journal, catalog: Arc::clone(&gateway.catalog), telemetry };
+    let (control, mut loads) = control::start(parts, wire::setup(&config, sources))?;
+    face.set_control(control.clone());
+    let shown = Arc::new(ArcSwap::from_pointee(config::shown(&config)));
+    let admin = tokio::spawn(serve_admin(admin, control.clone(), Arc::clone(&shown), stop_ops));
+    tokio::spawn(Reload::new(config, origin, control.clone(), shown).run());
+    tokio::spawn(tell_stale(control, Arc::clone(&gateway)));
+
     let mut stopping = std::pin::pin!(signals.first());
     let loaded = tokio::select! {
-        loaded = loading => Some(loaded.map_err(io::Error::other)?),
+        loaded = settled(&mut loads) => Some(loaded),
         () = &mut stopping => None,
     };
-    match loaded {
-        Some(Err(error)) => return Err(error.into()),
-        Some(Ok(Loads { ready: 0, failed })) if failed > 0 => {
-            tracing::error!(failed, "no model could be loaded: staying not ready");
-            stopping.await;
-        }
-        Some(Ok(loads)) => {
-            gateway.set_loaded();
-            face.set_serving(true).await;
-            tracing::info!(ready = loads.ready, failed = loads.failed, "ready");
-            stopping.await;
-        }
-        None => {}
+    if let Some(loads) = loaded {
+        gateway.set_loaded();
+        face.set_serving(true).await;
+        tracing::info!(ready = loads.ready, failed = loads.failed, "ready");
+        stopping.await;
     }
 
     tracing::info!("stopping: not ready, waiting for the drain delay");
@@ -137,9 +174,51 @@ async fn run(config: Config) -> Result<(), AppError> {
     };
     signals.or_second(Duration::from_millis(shutdown.grace_ms), drained).await;
     serving_ops.send_replace(true);
-    let _ = ops.await;
+    let _ = (ops.await, admin.await);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A models folder that is not there is a mistake, unless it was there before.
+fn require_models(config: &Config, journal: &Journal) -> Result<(), AppError> {
+    let Some(folder) = &config.models.dir else { return Ok(()) };
+    match std::fs::read_dir(folder) {
+        Err(source) if journal.listing(MODELS).is_none() => {
+            Err(AppError::Models { folder: folder.clone(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Waits until the models of the start are loaded. Where there are some and
+/// none can be, it waits for one that can.
+async fn settled(loads: &mut watch::Receiver<Loads>) -> Loads {
+    let mut told = false;
+    loop {
+        let now = *loads.borrow_and_update();
+        if now.settled && (now.ready > 0 || now.failed == 0) {
+            return now;
+        }
+        if now.settled && !told {
+            told = true;
+            tracing::error!(failed = now.failed, "no model could be loaded: staying not ready");
+        }
+        if loads.changed().await.is_err() {
+            // The lifecycle ended, which it does only with the process.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Keeps readiness informed about registries that do not answer.
+async fn tell_stale(control: Control, gateway: Arc<Gateway>) {
+    let mut every = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        every.tick().await;
+        let status = control.status();
+        let stale = status.registries.iter().filter(|registry| registry.stale);
+        gateway.set_stale(stale.map(|registry| registry.name.clone()).collect());
+    }
 }
 
 /// Binds one listener and says where.

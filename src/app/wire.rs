@@ -1,17 +1,18 @@
 //! The configuration's words as the parts' own parameters.
 
-use std::collections::BTreeSet;
+use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{self, Config, ModelOptions};
 use crate::api::WireLimits;
 use crate::api::codec::DecodeLimits;
 use crate::api::net::TimeLimits;
-use crate::control::ModelSettings;
-use crate::engine;
-use crate::registry::Found;
+use crate::control::{LabelTarget, ModelSettings, Setup, VersionPolicy};
+use crate::engine::{self, ProbeLimits};
+use crate::registry::Source;
 use crate::serving::{Execution, ExecutionOptions};
-use crate::types::Version;
+use crate::types::{ModelName, Version};
 
 pub(super) fn network_threads(config: &Config) -> usize {
     match config.server.threads {
@@ -46,23 +47,71 @@ pub(super) fn limits(config: &Config) -> WireLimits {
     }
 }
 
-/// How one model of the folder is to be loaded.
+/// How a model is loaded and chosen, by the configuration and by the text of
+/// its `model.yaml`.
 ///
 /// # Errors
 /// Says what is wrong with its `model.yaml`.
-pub(super) fn model_settings(config: &Config, found: &Found) -> Result<ModelSettings, String> {
-    let own = match &found.options {
-        Some(file) => Some(ModelOptions::load(file).map_err(|error| error.to_string())?),
-        None => None,
+pub(super) fn model_settings(
+    config: &Config,
+    name: &ModelName,
+    options: Option<&str>,
+) -> Result<ModelSettings, String> {
+    let own = options.map(ModelOptions::parse).transpose().map_err(|error| error.to_string())?;
+    let settings = config.model_settings(name, own.as_ref());
+    let serving = &settings.serving;
+    let label = |target: config::LabelTarget| match target {
+        config::LabelTarget::Version(number) => LabelTarget::Version(Version::from(number)),
+        config::LabelTarget::Word(config::LabelWord::Latest) => LabelTarget::Latest,
+        config::LabelTarget::Word(config::LabelWord::Default) => LabelTarget::Default,
     };
-    let settings = config.model_settings(&found.name, own.as_ref());
+    let version_labels = settings.version_labels.into_iter();
     Ok(ModelSettings {
-        execution: execution(&settings.serving),
-        force_batching: settings.serving.batching == config::Batching::On,
+        execution: execution(serving),
+        force_batching: serving.batching == config::Batching::On,
         session: session(&settings.session),
-        versions: versions(&settings.serving.versions, found),
         labels: settings.labels,
+        versions: versions(&serving.versions),
+        keep_previous: serving.keep_previous,
+        explicit: serving.mode == config::Mode::Explicit,
+        resource_preserving: serving.swap == config::Swap::ResourcePreserving,
+        any_signature: serving.signature == config::SignaturePolicy::Any,
+        version_labels: version_labels.map(|(name, target)| (name, label(target))).collect(),
     })
+}
+
+/// What the lifecycle works by.
+pub(super) fn setup(config: &Config, sources: Vec<Arc<dyn Source>>) -> Setup {
+    let probe = &config.models.probe;
+    let of_models = config.clone();
+    Setup {
+        sources,
+        settings: Arc::new(move |name, options| model_settings(&of_models, name, options)),
+        probe: ProbeLimits {
+            wall_ms: probe.timeout_ms,
+            cpu_ms: probe.cpu_ms,
+            memory_bytes: probe.memory_bytes,
+        },
+        allowed_domains: config.models.allowed_domains.clone(),
+        memory_bytes: match config.models.memory_bytes {
+            0 => machine_memory() / 5 * 4,
+            set => set,
+        },
+    }
+}
+
+/// Bytes of memory that this process may take: the machine's, or the container's.
+fn machine_memory() -> u64 {
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let machine = read("/proc/meminfo")
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .map_or(u64::MAX, |kib| kib * 1024);
+    let container = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .into_iter()
+        .find_map(|file| read(file).trim().parse::<u64>().ok());
+    container.map_or(machine, |limit| limit.min(machine))
 }
 
 fn execution(options: &config::ServingOptions) -> ExecutionOptions {
@@ -101,13 +150,16 @@ fn session(options: &config::SessionOptions) -> engine::SessionOptions {
     }
 }
 
-fn versions(wanted: &config::Versions, found: &Found) -> BTreeSet<Version> {
-    let all = found.versions.keys().copied();
+fn versions(wanted: &config::Versions) -> VersionPolicy {
     match wanted {
-        config::Versions::All => all.collect(),
-        config::Versions::Latest(count) => all.rev().take(*count).collect(),
-        config::Versions::Specific(numbers) => {
-            all.filter(|version| numbers.contains(&version.get())).collect()
-        }
+        config::Versions::All => VersionPolicy::All,
+        config::Versions::Latest(count) => VersionPolicy::Latest(*count),
+        config::Versions::Specific(numbers) => VersionPolicy::Specific(
+            numbers
+                .iter()
+                .filter_map(|number| NonZeroU64::new(*number))
+                .map(Version::from)
+                .collect(),
+        ),
     }
 }

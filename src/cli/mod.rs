@@ -1,5 +1,9 @@
 //! The command line: one file per verb.
 
+mod client;
+mod models;
+mod output;
+mod probe;
 mod push;
 mod serve;
 
@@ -19,6 +23,10 @@ struct Arguments {
 enum Verb {
     /// Start the gateway and serve until it is told to stop
     Serve(serve::Serve),
+    /// See and steer what a running gateway serves
+    Models(models::Models),
+    /// Try a model in a sandbox, as the gateway does before it serves it
+    Probe(probe::Probe),
     /// Bring a new version of a model into a registry
     Push(push::Push),
 }
@@ -34,6 +42,8 @@ const REJECTED: u8 = 6;
 pub fn run() -> ExitCode {
     match Arguments::parse().verb {
         Verb::Serve(serve) => serve.run(),
+        Verb::Models(models) => models.run(),
+        Verb::Probe(probe) => probe.run(),
         Verb::Push(push) => push.run(),
     }
 }

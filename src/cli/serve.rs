@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::{CONFIG_INVALID, FAILED};
 use crate::app;
+use crate::app::Origin;
 use crate::app::config::Config;
 use crate::telemetry::logs;
 
@@ -28,6 +29,13 @@ pub(super) struct Serve {
     /// Address of metrics and health [default: 127.0.0.1:8002]
     #[arg(long, env = "MODELGATE_METRICS", value_name = "ADDR", value_parser = address)]
     metrics: Option<SocketAddr>,
+    /// Address of the admin API, a loopback address [default: 127.0.0.1:8003]
+    #[arg(long, env = "MODELGATE_ADMIN", value_name = "ADDR", value_parser = address)]
+    admin: Option<SocketAddr>,
+    /// Folder of what has to outlive the process: the cache of model files, holds, the audit log
+    /// [default: modelgate-data]
+    #[arg(long, env = "MODELGATE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
     /// ONNX Runtime's shared library, 1.28 or later [default: searched for]
     #[arg(long, env = "MODELGATE_ONNXRUNTIME", value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
@@ -61,7 +69,9 @@ impl Serve {
             eprintln!("{error}");
             return ExitCode::from(CONFIG_INVALID);
         }
-        match app::serve(config) {
+        let file = self.config.clone();
+        let origin = Origin { file, read: Box::new(move || self.config()) };
+        match app::serve(config, origin) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!("{error}");
@@ -79,6 +89,8 @@ impl Serve {
         config.server.http = self.http.unwrap_or(config.server.http);
         config.server.grpc = self.grpc.unwrap_or(config.server.grpc);
         config.server.metrics = self.metrics.unwrap_or(config.server.metrics);
+        config.server.admin = self.admin.unwrap_or(config.server.admin);
+        config.server.data = self.data.clone().unwrap_or(config.server.data);
         config.onnxruntime.path = self.onnxruntime.clone().or(config.onnxruntime.path);
         config.check("the configuration with the flags")?;
         Ok(config)

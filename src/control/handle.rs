@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use super::settings::Setup;
 use super::status::{AuditEntry, Hold, Status};
 use crate::types::{ModelName, Rejection, Version};
 
@@ -43,10 +44,10 @@ pub struct Asked {
     pub reason: String,
 }
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
+pub type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
 
 /// What can be asked for. Every answer comes through the reply.
-pub(super) enum Command {
+pub enum Command {
     /// List the registry, or all, at once; answers with their names.
     Poke(Option<String>, Reply<Vec<String>>),
     /// Serve an earlier version and hold it; the newest kept one where none is named.
@@ -61,12 +62,23 @@ pub(super) enum Command {
     Retry(ModelName, Version, Asked, Reply<()>),
     /// The newest entries of the audit log, the newest last, at most so many.
     Audit(Option<ModelName>, usize, Reply<Vec<AuditEntry>>),
+    /// Put a configuration into force.
+    Apply(Box<Setup>, Reply<()>),
 }
 
 impl Control {
     pub(super) fn new() -> (Control, mpsc::Receiver<Command>) {
         let (commands, received) = mpsc::channel(QUEUE);
         (Control { status: Arc::default(), commands }, received)
+    }
+
+    /// A handle that shows `status`, and the commands given through it, which
+    /// the caller answers in the lifecycle's place.
+    #[cfg(feature = "testing")]
+    pub fn scripted(status: Status) -> (Control, mpsc::Receiver<Command>) {
+        let (control, commands) = Control::new();
+        control.publish(status);
+        (control, commands)
     }
 
     /// What the lifecycle was doing a moment ago.
@@ -118,6 +130,11 @@ impl Control {
         most: usize,
     ) -> Result<Vec<AuditEntry>, ControlError> {
         self.ask(|reply| Command::Audit(model, most, reply)).await
+    }
+
+    /// Puts a configuration into force, as a whole.
+    pub async fn apply(&self, setup: Setup) -> Result<(), ControlError> {
+        self.ask(|reply| Command::Apply(Box::new(setup), reply)).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ControlError> {

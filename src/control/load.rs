@@ -1,69 +1,74 @@
-//! Loads the models of a folder into the catalog, when the gateway starts.
+//! Loads one version into this process and tries it out.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::engine::{Cost, Engine, EngineError, Library, OrtEngine, SessionOptions, measure};
-use crate::registry::{self, FolderError, Found};
-use crate::serving::{Catalog, ExecutionOptions, Loaded, Servable, State, VersionEntry};
-use crate::telemetry::{Telemetry, VersionLabels, VersionMetrics};
-use crate::types::{ModelName, Version};
+use super::settings::ModelSettings;
+use crate::engine::golden::{self, Golden};
+use crate::engine::{Cost, Engine, EngineError, Library, OrtEngine, measure, warm};
+use crate::registry::{GOLDEN_FILE, MODEL_FILE};
+use crate::serving::{Loaded, Servable};
+use crate::telemetry::{ModelMetrics, VersionMetrics};
+use crate::types::{ModelName, RejectKind, Rejection, Version};
 
-/// How the versions of one model are to be loaded.
-#[derive(Clone, Debug)]
-pub struct ModelSettings {
-    pub execution: ExecutionOptions,
-    /// Share runs even where the load-time check could not show that rows are independent.
-    pub force_batching: bool,
-    pub session: SessionOptions,
-    /// Names of an output's columns, by output.
-    pub labels: BTreeMap<String, Vec<String>>,
-    /// The versions to serve, out of those the folder has.
-    pub versions: BTreeSet<Version>,
+/// Longest time that the golden inputs may take.
+const GOLDEN_PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) struct Job {
+    pub(super) library: Library,
+    pub(super) folder: PathBuf,
+    pub(super) name: ModelName,
+    pub(super) version: Version,
+    pub(super) settings: Arc<ModelSettings>,
+    pub(super) metrics: Arc<VersionMetrics>,
+    pub(super) model_metrics: Arc<ModelMetrics>,
 }
 
-/// Loads every model of `folder`, one after the other, and publishes each
-/// version as it becomes ready. A model or version that cannot be loaded
-/// becomes `UNAVAILABLE` with the reason; the others are served. Tells how
-/// many versions are ready and how many are not.
-///
-/// # Errors
-/// When the folder cannot be listed.
-pub fn load_folder(
-    library: &Library,
-    folder: &Path,
-    catalog: &Catalog,
-    telemetry: &Telemetry,
-    settings: impl Fn(&Found) -> Result<ModelSettings, String>,
-) -> Result<Loads, FolderError> {
-    let mut loads = Loads::default();
-    let found = registry::list(folder)?;
-    if found.is_empty() {
-        tracing::warn!(folder = %folder.display(), "no models in this folder");
-    }
-    for model in &found {
-        let settings = settings(model);
-        for (version, file) in &model.versions {
-            let loading =
-                Loading { library, catalog, telemetry, name: &model.name, version: *version };
-            let is_ready = match &settings {
-                Ok(settings) if !settings.versions.contains(version) => continue,
-                Ok(settings) => loading.run(file, settings),
-                Err(reason) => loading.refuse(reason, file),
-            };
-            if is_ready { loads.ready += 1 } else { loads.failed += 1 }
+impl Job {
+    /// Loads, measures and warms the version; calls `warming` before the last.
+    /// One at a time: memory is measured by what the process gains.
+    ///
+    /// # Errors
+    /// `LoadFailed` with ONNX Runtime's reason, or `GoldenMismatch`.
+    pub(super) fn run(self, warming: impl FnOnce()) -> Result<Servable, Rejection> {
+        let file = self.folder.join(MODEL_FILE);
+        let failed = |error: EngineError| {
+            let reason = without_folders(&error.to_string(), &file);
+            let hint = hint(&reason).map_or(String::new(), |hint| format!("; {hint}"));
+            Rejection::new(RejectKind::LoadFailed, reason + &hint)
+        };
+        let settings = &self.settings;
+        let engine = OrtEngine::load(&self.library, &file, &settings.session)
+            .and_then(|engine| engine.with_labels(&settings.labels))
+            .map_err(failed)?;
+        self.metrics.set_memory(engine.memory_bytes());
+        let measured = measure(&engine, settings.execution.max_batch_rows);
+        let mut execution = settings.execution.clone();
+        let worthwhile = measured.batchable && batching_pays(&measured.costs);
+        execution.batching &= worthwhile || settings.force_batching;
+        warming();
+        warm(&engine, execution.batching, execution.max_batch_rows);
+        check_golden(&self.folder, &engine)?;
+        let loaded =
+            Loaded::new(self.name, self.version, Box::new(engine), execution, self.metrics);
+        for cost in measured.costs {
+            loaded.cost.set(cost.input_bytes, cost.nanos);
         }
+        Ok(Servable::new(loaded, self.model_metrics))
     }
-    Ok(loads)
 }
 
-/// Outcome of loading a folder, in versions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Loads {
-    pub ready: usize,
-    pub failed: usize,
+/// Compares the version with its golden outputs, where it has some: this
+/// process might answer otherwise than the probe did.
+fn check_golden(folder: &Path, engine: &OrtEngine) -> Result<(), Rejection> {
+    let deadline = Instant::now() + GOLDEN_PATIENCE;
+    let checked = match Golden::read(&folder.join(GOLDEN_FILE)) {
+        Ok(Some(golden)) => golden::check(engine, &golden, Some(deadline)).map(drop),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    checked.map_err(|error| Rejection::new(RejectKind::GoldenMismatch, error.to_string()))
 }
 
 /// Whether rows are cheaper together than alone. Some models, such as
@@ -73,101 +78,6 @@ fn batching_pays(costs: &[Cost]) -> bool {
     match costs {
         [one, .., many] => per_row(many) < per_row(one),
         _ => true,
-    }
-}
-
-struct Loading<'a> {
-    library: &'a Library,
-    catalog: &'a Catalog,
-    telemetry: &'a Telemetry,
-    name: &'a ModelName,
-    version: Version,
-}
-
-impl Loading<'_> {
-    /// Loads the version; true when it is ready.
-    fn run(&self, file: &Path, settings: &ModelSettings) -> bool {
-        let started = Instant::now();
-        let digest: Arc<str> = registry::sha256(file).unwrap_or_default().into();
-        let metrics = self.metrics(Arc::clone(&digest));
-        self.publish(State::Loading, "", None, &metrics);
-        match self.load(file, settings, &metrics) {
-            Ok(servable) => {
-                metrics.set_load_duration(started.elapsed());
-                tracing::info!(
-                    model = %self.name, version = %self.version, %digest,
-                    load_ms = started.elapsed().as_millis() as u64,
-                    run_us = servable.loaded.cost.predict(0) as f64 / 1e3,
-                    batching = servable.loaded.may_batch(),
-                    memory_bytes = servable.loaded.engine.memory_bytes(),
-                    "model ready"
-                );
-                self.publish(State::Ready, "", Some(Arc::new(servable)), &metrics);
-                true
-            }
-            Err(error) => self.failed(&error.to_string(), file, &metrics),
-        }
-    }
-
-    fn refuse(&self, reason: &str, file: &Path) -> bool {
-        self.failed(reason, file, &self.metrics(Arc::from("")))
-    }
-
-    fn load(
-        &self,
-        file: &Path,
-        settings: &ModelSettings,
-        metrics: &Arc<VersionMetrics>,
-    ) -> Result<Servable, EngineError> {
-        let engine = OrtEngine::load(self.library, file, &settings.session)?
-            .with_labels(&settings.labels)?;
-        metrics.set_memory(engine.memory_bytes());
-        let measured = measure(&engine, settings.execution.max_batch_rows);
-        let mut execution = settings.execution.clone();
-        let worthwhile = measured.batchable && batching_pays(&measured.costs);
-        execution.batching &= worthwhile || settings.force_batching;
-        let loaded = Loaded::new(
-            self.name.clone(),
-            self.version,
-            Box::new(engine),
-            execution,
-            Arc::clone(metrics),
-        );
-        for cost in measured.costs {
-            loaded.cost.set(cost.input_bytes, cost.nanos);
-        }
-        Ok(Servable::new(loaded, self.telemetry.model(self.name)))
-    }
-
-    fn metrics(&self, digest: Arc<str>) -> Arc<VersionMetrics> {
-        let labels = VersionLabels::champion(self.name.clone(), self.version);
-        self.telemetry.version(VersionLabels { digest, source: Arc::from("dir"), ..labels })
-    }
-
-    fn failed(&self, reason: &str, file: &Path, metrics: &Arc<VersionMetrics>) -> bool {
-        tracing::error!(
-            model = %self.name, version = %self.version, reason, hint = hint(reason),
-            "model not loaded"
-        );
-        self.publish(State::Unavailable, &without_folders(reason, file), None, metrics);
-        false
-    }
-
-    fn publish(
-        &self,
-        state: State,
-        reason: &str,
-        servable: Option<Arc<Servable>>,
-        metrics: &Arc<VersionMetrics>,
-    ) {
-        metrics.set_state(state.label());
-        let entry = VersionEntry {
-            state,
-            reason: Arc::from(reason),
-            servable,
-            metrics: Arc::clone(metrics),
-        };
-        self.catalog.set(self.name, self.version, entry);
     }
 }
 

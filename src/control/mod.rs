@@ -1,11 +1,36 @@
-//! What changes what is served.
+//! What changes what is served: the life of every version, from a registry to
+//! its end.
+//!
+//! `decide` and `wanted` are pure. `lifecycle` is the loop around them, with
+//! what it hears (`poll`, `bring_up`, `waiting`) and what it does (`carry_out`,
+//! `load`, `report`, `journal`).
 
+mod bring_up;
+mod carry_out;
+mod decide;
 mod handle;
+mod journal;
+mod lifecycle;
 mod load;
+mod loader;
+mod memory;
+mod model;
+mod poll;
+mod registries;
+mod report;
+mod retry;
+mod settings;
 mod status;
+mod waiting;
+mod wanted;
 
+pub use decide::{Content, VersionPolicy};
 pub use handle::{Asked, Control, ControlError};
-pub use load::{Loads, ModelSettings, load_folder};
+#[cfg(feature = "testing")]
+pub use handle::{Command, Reply};
+pub use journal::{Journal, JournalError};
+pub use lifecycle::{Loads, Parts, start};
+pub use settings::{LabelTarget, ModelSettings, SettingsOf, Setup};
 pub use status::{
     AuditEntry, Hold, ModelStatus, ProbeStatus, RegistryStatus, Status, VersionStatus,
 };

@@ -40,6 +40,10 @@ pub struct ModelStatus {
     pub labels: BTreeMap<String, Version>,
     /// Whether versions are loaded by request only.
     pub explicit: bool,
+    /// What is wrong with its newest options, while the ones before stay in force.
+    pub options_error: Option<String>,
+    /// Versions of the registry that nothing asks to load, newest first.
+    pub unloaded: Vec<Version>,
     /// Newest first; the same number twice while its content is being replaced.
     pub versions: Vec<VersionStatus>,
 }

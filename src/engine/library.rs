@@ -66,6 +66,12 @@ impl Library {
         Ok(library)
     }
 
+    /// Starts the ONNX Runtime that another process of this program has found at `path`,
+    /// as that one's [`Library::path`] says.
+    pub(super) fn open_found(path: &Path) -> Result<Library, EngineError> {
+        start(path).map_err(EngineError::Library)
+    }
+
     pub fn version(&self) -> &'static str {
         &self.opened.version
     }

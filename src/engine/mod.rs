@@ -9,6 +9,7 @@
 mod fake;
 mod ffi;
 mod generated;
+pub mod golden;
 mod learn;
 mod library;
 mod measure;
@@ -21,6 +22,7 @@ mod signature;
 mod staging;
 mod stop;
 mod strings;
+mod warm;
 
 use std::time::Instant;
 
@@ -34,8 +36,11 @@ pub use fake::FakeEngine;
 pub use ffi::{Optimization, SessionOptions, disable_telemetry};
 pub use library::Library;
 pub use measure::{Cost, Measured, measure};
-pub use probe::{ProbeLimits, ProbeReport, ProbeRequest};
+#[cfg(feature = "testing")]
+pub use probe::{Confinement, enter_sandbox};
+pub use probe::{Probe, ProbeLimits, ProbeReport, ProbeRequest, run_probe_child};
 pub use session::OrtEngine;
+pub use warm::warm;
 
 /// One input of a run: packed little-endian elements (strings behind `u32`
 /// lengths) at any alignment, whose length agrees with shape and type.

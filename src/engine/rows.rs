@@ -107,7 +107,7 @@ impl Row<'_> {
 }
 
 /// The value of a packed float; `None` for other types.
-fn float(dtype: DType, element: &[u8]) -> Option<f64> {
+pub(super) fn float(dtype: DType, element: &[u8]) -> Option<f64> {
     match dtype {
         DType::Fp32 => element.try_into().ok().map(|bytes| f32::from_le_bytes(bytes).into()),
         DType::Fp64 => element.try_into().ok().map(f64::from_le_bytes),

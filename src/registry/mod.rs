@@ -5,21 +5,18 @@ mod complete;
 mod content;
 mod digest;
 mod dir;
-mod file_name;
-mod folder;
 mod manifest;
 mod object;
 mod push;
 mod secret;
 mod source;
 
+pub use crate::types::{
+    FileName, FileNameError, GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, OPTIONS_FILE, PROFILE_FILE,
+};
 pub use cache::{Cache, CacheError, FetchError};
 pub use digest::{file_digest, version_digest};
 pub use dir::DirSource;
-pub use file_name::{
-    FileName, FileNameError, GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, OPTIONS_FILE, PROFILE_FILE,
-};
-pub use folder::{FolderError, Found, list, sha256};
 pub use manifest::{Manifest, ManifestError, Provenance};
 pub use object::{AzureOptions, Bucket, GcsOptions, ObjectSource, S3Options};
 pub use push::{Package, PushError, Pushed, Target, push};

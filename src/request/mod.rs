@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use smallvec::SmallVec;
 
 pub use bind::{Bound, bind};
@@ -19,7 +20,7 @@ use crate::types::{Code, InferError, InferRequest, OutputTensor, Outputs, Parame
 
 /// What the whole gateway shares on the way of a request.
 pub struct Gateway {
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     pub budget: Arc<ByteBudget>,
     pub telemetry: Arc<Telemetry>,
     /// The longest a request may take, whatever the client asked for.
@@ -32,6 +33,8 @@ pub struct Gateway {
 struct Lifecycle {
     loaded: AtomicBool,
     draining: AtomicBool,
+    /// Registries whose last listing is an old one.
+    stale: ArcSwap<Vec<String>>,
 }
 
 /// What a face knows about a request beside its body.
@@ -178,7 +181,7 @@ impl Gateway {
         max_request: Duration,
     ) -> Gateway {
         Gateway {
-            catalog: Catalog::default(),
+            catalog: Arc::default(),
             budget,
             telemetry,
             max_request,
@@ -200,6 +203,16 @@ impl Gateway {
         } else {
             None
         }
+    }
+
+    /// Registries that do not answer, so that what is served rests on what they
+    /// stated before. No reason not to get traffic.
+    pub fn stale_registries(&self) -> Arc<Vec<String>> {
+        self.lifecycle.stale.load_full()
+    }
+
+    pub fn set_stale(&self, registries: Vec<String>) {
+        self.lifecycle.stale.store(Arc::new(registries));
     }
 
     pub fn is_draining(&self) -> bool {

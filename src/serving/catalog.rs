@@ -6,70 +6,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 
 use super::servable::Servable;
-use crate::telemetry::VersionMetrics;
-use crate::types::{Code, InferError, ModelName, Version};
-
-/// Protocol state of a version, as the repository index shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    Loading,
-    Ready,
-    Unavailable,
-}
-
-impl State {
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Loading => "LOADING",
-            State::Ready => "READY",
-            State::Unavailable => "UNAVAILABLE",
-        }
-    }
-
-    /// The `state` label of `modelgate_model_state`.
-    pub fn label(self) -> &'static str {
-        match self {
-            State::Loading => "loading",
-            State::Ready => "ready",
-            State::Unavailable => "rejected",
-        }
-    }
-}
-
-/// One version of a model, served or not.
-#[derive(Clone)]
-pub struct VersionEntry {
-    pub state: State,
-    /// Why it is not ready; empty when it is.
-    pub reason: Arc<str>,
-    /// Present exactly when `state` is [`State::Ready`].
-    pub servable: Option<Arc<Servable>>,
-    /// Keeps the version's series, also while it is not served.
-    pub metrics: Arc<VersionMetrics>,
-}
+use crate::types::{Code, InferError, ModelName, Stage, Version};
 
 /// One model's versions.
 #[derive(Clone, Default)]
 pub struct ModelEntry {
-    pub versions: BTreeMap<Version, VersionEntry>,
-    /// The newest ready version, which answers when none is asked for.
-    latest: Option<Arc<Servable>>,
+    /// Answers requests that name no version.
+    pub default: Option<Arc<Servable>>,
+    /// Answer requests that name a version.
+    pub ready: BTreeMap<Version, Arc<Servable>>,
+    /// Names that stand for versions in requests.
+    pub labels: BTreeMap<String, Version>,
+    /// Every version that is known, served or not, oldest first.
+    pub known: Vec<KnownVersion>,
 }
 
-impl ModelEntry {
-    pub fn latest(&self) -> Option<&Arc<Servable>> {
-        self.latest.as_ref()
-    }
-
-    /// The versions that are ready, oldest first.
-    pub fn ready(&self) -> impl Iterator<Item = &Arc<Servable>> {
-        self.versions.values().filter_map(|entry| entry.servable.as_ref())
-    }
-
-    fn set(&mut self, version: Version, entry: VersionEntry) {
-        self.versions.insert(version, entry);
-        self.latest = self.ready().last().cloned();
-    }
+/// A version as the repository index shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownVersion {
+    pub version: Version,
+    pub stage: Stage,
+    /// Why it is not ready; empty when it is.
+    pub reason: Arc<str>,
 }
 
 /// Everything served at one moment.
@@ -87,34 +45,54 @@ impl Snapshot {
         self.models.iter()
     }
 
-    /// The version that answers for `name`; an empty `version` means the newest.
+    /// The version that answers for `name`; an empty `version` means the
+    /// model's default, another one is a number or a label.
     ///
     /// # Errors
-    /// `NotFound` for a model or version that does not exist, `Unavailable` for
-    /// one that is not ready.
+    /// `NotFound` for a model, version or label that does not exist,
+    /// `Unavailable` for one that is not ready.
     pub fn resolve(&self, name: &str, version: &str) -> Result<&Arc<Servable>, InferError> {
         let model = self.models.get(name).ok_or_else(|| unknown_model(name))?;
         if version.is_empty() {
-            return model.latest.as_ref().ok_or_else(|| {
-                InferError::new(
-                    Code::Unavailable,
-                    format!("model '{name}' has no version that is ready"),
-                )
-            });
+            return model.default.as_ref().ok_or_else(|| no_version_ready(name));
         }
-        let number =
-            Version::parse(version).map_err(|error| InferError::not_found(error.to_string()))?;
-        match model.versions.get(&number) {
-            Some(VersionEntry { servable: Some(servable), .. }) => Ok(servable),
-            Some(_) => Err(InferError::new(
-                Code::Unavailable,
-                format!("version {number} of model '{name}' is not ready"),
-            )),
-            None => Err(InferError::not_found(format!(
-                "model '{name}' has no version {number}; it has {}",
-                list(model.versions.keys())
-            ))),
+        model.find(version).ok_or_else(|| model.missing(name, version))
+    }
+}
+
+impl ModelEntry {
+    fn find(&self, version: &str) -> Option<&Arc<Servable>> {
+        let number = match version.as_bytes().first() {
+            Some(b'0'..=b'9') => Version::parse(version).ok()?,
+            _ => *self.labels.get(version)?,
+        };
+        self.ready.get(&number)
+    }
+
+    /// Why `version` cannot answer.
+    fn missing(&self, name: &str, version: &str) -> InferError {
+        let number = match (self.labels.get(version), Version::parse(version)) {
+            (Some(number), _) => *number,
+            (None, Ok(number)) => number,
+            (None, Err(_)) => {
+                let labels: Vec<&str> = self.labels.keys().map(String::as_str).take(20).collect();
+                return InferError::not_found(format!(
+                    "model '{name}' has no version '{}': expected a positive integer{}{}",
+                    version.chars().take(40).collect::<String>(),
+                    if labels.is_empty() { "" } else { ", or a label: " },
+                    labels.join(", ")
+                ));
+            }
+        };
+        if self.known.iter().any(|known| known.version == number) {
+            let message = format!("version {number} of model '{name}' is not ready");
+            return InferError::new(Code::Unavailable, message);
         }
+        let known = self.known.iter().map(|known| &known.version);
+        InferError::not_found(format!(
+            "model '{name}' has no version {number}; it has {}",
+            list(known)
+        ))
     }
 }
 
@@ -124,6 +102,10 @@ fn unknown_model(name: &str) -> InferError {
     InferError::not_found(format!(
         "unknown model '{quoted}'; POST /v2/repository/index lists the models served here"
     ))
+}
+
+fn no_version_ready(name: &str) -> InferError {
+    InferError::new(Code::Unavailable, format!("model '{name}' has no version that is ready"))
 }
 
 fn list<'a>(versions: impl Iterator<Item = &'a Version>) -> String {
@@ -149,18 +131,21 @@ impl Catalog {
         self.published.load()
     }
 
-    /// Publishes the state of one version.
-    pub fn set(&self, name: &ModelName, version: Version, entry: VersionEntry) {
-        self.edit(|snapshot| {
-            let model = snapshot.models.entry(name.clone()).or_default();
-            Arc::make_mut(model).set(version, entry);
-        });
-    }
-
-    fn edit(&self, change: impl FnOnce(&mut Snapshot)) {
+    /// Replaces the entries of some models, or takes them out, in one step.
+    /// Returns the snapshot before it, so that the caller can see to where it
+    /// is freed.
+    pub fn publish(
+        &self,
+        changes: impl IntoIterator<Item = (ModelName, Option<ModelEntry>)>,
+    ) -> Arc<Snapshot> {
         let _one_writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Snapshot::clone(&self.published.load());
-        change(&mut next);
-        self.published.store(Arc::new(next));
+        for (name, entry) in changes {
+            match entry {
+                Some(entry) => drop(next.models.insert(name, Arc::new(entry))),
+                None => drop(next.models.remove(&name)),
+            }
+        }
+        self.published.swap(Arc::new(next))
     }
 }

@@ -15,7 +15,7 @@ mod options;
 mod servable;
 pub mod turn;
 
-pub use catalog::{Catalog, ModelEntry, Snapshot, State, VersionEntry};
+pub use catalog::{Catalog, KnownVersion, ModelEntry, Snapshot};
 pub use job::{Done, Wanted, Work};
 pub use lane::lanes_at_work;
 pub use options::{Execution, ExecutionOptions};

@@ -82,7 +82,10 @@ mod tests {
         for (code, name) in [
             (None, "ok"),
             (Some(Code::InvalidArgument), "invalid_argument"),
+            (Some(Code::PermissionDenied), "permission_denied"),
             (Some(Code::NotFound), "not_found"),
+            (Some(Code::FailedPrecondition), "failed_precondition"),
+            (Some(Code::Rejected), "failed_precondition"),
             (Some(Code::MethodNotAllowed), "unimplemented"),
             (Some(Code::TooLarge), "resource_exhausted"),
             (Some(Code::ResourceExhausted), "resource_exhausted"),

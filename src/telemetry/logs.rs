@@ -2,12 +2,16 @@
 //! `debug`.
 
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+/// By which the filter is replaced while the process runs.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -34,6 +38,8 @@ pub enum LogError {
     },
     #[error("logs are set up already")]
     Taken(#[source] tracing_subscriber::util::TryInitError),
+    #[error("the log filter cannot be replaced: {0}")]
+    Stuck(#[source] reload::Error),
 }
 
 /// Checks `directives` without setting anything up.
@@ -56,10 +62,23 @@ pub fn init(format: LogFormat, directives: &str) -> Result<(), LogError> {
     } else {
         lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
     };
+    let (filter, handle) = reload::Layer::new(filter(directives)?);
     tracing_subscriber::registry()
-        .with(lines.with_filter(filter(directives)?))
+        .with(lines.with_filter(filter))
         .try_init()
-        .map_err(LogError::Taken)
+        .map_err(LogError::Taken)?;
+    // The logs are set up once, so nobody was here before.
+    let _ = FILTER.set(handle);
+    Ok(())
+}
+
+/// Replaces the filter that [`init`] set up; without it nothing happens.
+pub fn set_level(directives: &str) -> Result<(), LogError> {
+    let filter = filter(directives)?;
+    match FILTER.get() {
+        Some(handle) => handle.reload(filter).map_err(LogError::Stuck),
+        None => Ok(()),
+    }
 }
 
 fn filter(directives: &str) -> Result<EnvFilter, LogError> {

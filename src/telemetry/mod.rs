@@ -12,6 +12,7 @@ mod labels;
 pub mod logs;
 mod model;
 mod process;
+mod registry;
 mod render;
 mod shard;
 mod statistics;
@@ -19,6 +20,7 @@ mod triton;
 mod version;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::types::ModelName;
@@ -26,6 +28,7 @@ use crate::types::ModelName;
 pub use labels::{Protocol, RefusedConnection};
 pub use model::{InflightGuard, ModelMetrics};
 pub use process::ConnectionMetrics;
+pub use registry::RegistryMetrics;
 pub use statistics::{BatchStatistics, DurationStatistics, Statistics};
 pub use version::{RunTimings, VersionLabels, VersionMetrics};
 
@@ -56,6 +59,9 @@ pub struct Telemetry {
     /// Weak, so that a model's series go with the last holder of its handle.
     models: Mutex<BTreeMap<ModelName, Weak<ModelMetrics>>>,
     versions: Mutex<BTreeMap<SeriesKey, Vec<Weak<VersionMetrics>>>>,
+    /// By name; they live as long as the process, and configurations name few.
+    registries: Mutex<BTreeMap<String, Arc<RegistryMetrics>>>,
+    cache_bytes: AtomicU64,
 }
 
 impl Telemetry {
@@ -68,6 +74,8 @@ impl Telemetry {
             unknown: Arc::new(ModelMetrics::new(Arc::from(UNKNOWN), shards)),
             models: Mutex::default(),
             versions: Mutex::default(),
+            registries: Mutex::default(),
+            cache_bytes: AtomicU64::new(0),
         }
     }
 
@@ -111,6 +119,16 @@ impl Telemetry {
         version
     }
 
+    /// The handle of a registry that the configuration names.
+    pub fn registry(&self, name: &str) -> Arc<RegistryMetrics> {
+        Arc::clone(locked(&self.registries).entry(name.to_owned()).or_default())
+    }
+
+    /// Sets the bytes of model files in the local cache.
+    pub fn cache_bytes(&self, bytes: u64) {
+        self.cache_bytes.store(bytes, Ordering::Relaxed);
+    }
+
     pub fn connections(&self) -> &ConnectionMetrics {
         &self.process.connections
     }
@@ -123,6 +141,12 @@ impl Telemetry {
         render::models(&mut page, &models);
         let versions = self.live_versions();
         render::versions(&mut page, &models, &versions);
+        render::changes(&mut page, &models);
+        let registries: Vec<_> = locked(&self.registries)
+            .iter()
+            .map(|(name, metrics)| (name.clone(), Arc::clone(metrics)))
+            .collect();
+        registry::render(&mut page, &registries, self.cache_bytes.load(Ordering::Relaxed));
         if self.nv_aliases {
             triton::render(&mut page, &versions);
         }

@@ -1,10 +1,12 @@
 //! Metrics of a model as a whole.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use super::Protocol;
 use super::labels::{CODES, code_index};
 use super::shard::{Counter, Level, Sharded};
+use super::{Protocol, locked};
 use crate::types::{Code, Reason};
 
 /// Counts what happens to a model's requests before a version is chosen, and
@@ -13,6 +15,34 @@ use crate::types::{Code, Reason};
 pub struct ModelMetrics {
     name: Arc<str>,
     shards: Sharded<Shard>,
+    /// Counted rarely, by the lifecycle alone.
+    changes: Mutex<Changes>,
+}
+
+/// Bounds of `modelgate_swap_duration_seconds`, from the start of a version's
+/// fetch until it answers.
+pub(super) const SWAP_BOUNDS: [(f64, &str); 11] = [
+    (0.1, "0.1"),
+    (0.25, "0.25"),
+    (0.5, "0.5"),
+    (1.0, "1"),
+    (2.5, "2.5"),
+    (5.0, "5"),
+    (10.0, "10"),
+    (30.0, "30"),
+    (60.0, "60"),
+    (120.0, "120"),
+    (300.0, "300"),
+];
+
+/// How often the model was probed and swapped, by outcome: closed sets of the
+/// caller's.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changes {
+    pub(super) probes: BTreeMap<&'static str, u64>,
+    pub(super) swaps: BTreeMap<&'static str, u64>,
+    pub(super) swap_buckets: [u64; SWAP_BOUNDS.len() + 1],
+    pub(super) swap_seconds: f64,
 }
 
 /// Requests by protocol and by place in [`CODES`].
@@ -35,7 +65,7 @@ pub(super) struct ModelTotals {
 
 impl ModelMetrics {
     pub(super) fn new(name: Arc<str>, shards: usize) -> ModelMetrics {
-        ModelMetrics { name, shards: Sharded::new(shards) }
+        ModelMetrics { name, shards: Sharded::new(shards), changes: Mutex::default() }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -53,6 +83,28 @@ impl ModelMetrics {
     /// its version.
     pub fn finished(&self, protocol: Protocol, code: Code) {
         self.shards.mine().requests[protocol as usize][code_index(Some(code))].add(1);
+    }
+
+    /// Counts a probe by its outcome, such as `ok`.
+    pub fn probed(&self, outcome: &'static str) {
+        *locked(&self.changes).probes.entry(outcome).or_default() += 1;
+    }
+
+    /// Counts a change of what answers by its outcome, such as `swapped`, and
+    /// the time it took where a version was brought up for it.
+    pub fn swapped(&self, outcome: &'static str, took: Option<Duration>) {
+        let mut changes = locked(&self.changes);
+        *changes.swaps.entry(outcome).or_default() += 1;
+        if let Some(took) = took {
+            let seconds = took.as_secs_f64();
+            let bucket = SWAP_BOUNDS.iter().position(|(bound, _)| seconds <= *bound);
+            changes.swap_buckets[bucket.unwrap_or(SWAP_BOUNDS.len())] += 1;
+            changes.swap_seconds += seconds;
+        }
+    }
+
+    pub(super) fn changes(&self) -> Changes {
+        locked(&self.changes).clone()
     }
 
     /// Counts a request as being under way until the guard is dropped.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::exposition::{Kind, Page, seconds};
 use super::histogram::{LATENCY_BOUNDS, LATENCY_BUCKETS, ROW_BOUNDS};
 use super::labels::CODES;
-use super::model::{ModelMetrics, ModelTotals, RequestTotals};
+use super::model::{Changes, ModelMetrics, ModelTotals, RequestTotals, SWAP_BOUNDS};
 use super::version::{Gauges, VersionLabels, VersionMetrics, VersionTotals};
 use super::{Protocol, UNKNOWN};
 use crate::types::Reason;
@@ -26,6 +26,36 @@ pub(super) fn models(page: &mut Page, models: &[Arc<ModelMetrics>]) {
     for (model, totals) in &totals {
         for (reason, count) in Reason::ALL.iter().zip(totals.rejected) {
             page.sample(&[("model", model), ("reason", reason.label())], count);
+        }
+    }
+}
+
+/// What the lifecycle did to models.
+pub(super) fn changes(page: &mut Page, models: &[Arc<ModelMetrics>]) {
+    let changes: Vec<(&str, Changes)> =
+        models.iter().map(|model| (model.name(), model.changes())).collect();
+
+    let help = "First loads of versions, each in a process of its own, by outcome.";
+    page.family("modelgate_probe_total", Kind::Counter, help);
+    for (model, changes) in &changes {
+        for (outcome, count) in &changes.probes {
+            page.sample(&[("model", model), ("outcome", outcome)], count);
+        }
+    }
+    let help = "Changes of the version that answers, and versions that were rejected.";
+    page.family("modelgate_swaps_total", Kind::Counter, help);
+    for (model, changes) in &changes {
+        for (outcome, count) in &changes.swaps {
+            page.sample(&[("model", model), ("outcome", outcome)], count);
+        }
+    }
+    let help = "Time from the start of a version's fetch until it answers.";
+    page.family("modelgate_swap_duration_seconds", Kind::Histogram, help);
+    for (model, changes) in &changes {
+        if changes.swap_buckets.iter().any(|count| *count > 0) {
+            let bounds = SWAP_BOUNDS.iter().map(|(_, label)| *label);
+            let labels = [("model", *model)];
+            page.histogram(&labels, bounds, &changes.swap_buckets, changes.swap_seconds);
         }
     }
 }

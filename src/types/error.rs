@@ -10,6 +10,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     InvalidArgument,
+    PermissionDenied,
     NotFound,
     MethodNotAllowed,
     /// The message is larger than a limit; trying again will not help.
@@ -17,6 +18,10 @@ pub enum Code {
     /// A quota is used up; trying again later may help.
     ResourceExhausted,
     Unavailable,
+    /// It cannot be done in the state that things are in.
+    FailedPrecondition,
+    /// The gateway tried what was asked for, and found a model wanting.
+    Rejected,
     DeadlineExceeded,
     Cancelled,
     UnsupportedMedia,
@@ -29,11 +34,14 @@ impl Code {
     pub fn http(self) -> u16 {
         match self {
             Code::InvalidArgument => 400,
+            Code::PermissionDenied => 403,
             Code::NotFound => 404,
             Code::MethodNotAllowed => 405,
             Code::TooLarge => 413,
             Code::ResourceExhausted => 429,
             Code::Unavailable => 503,
+            Code::FailedPrecondition => 409,
+            Code::Rejected => 422,
             Code::DeadlineExceeded => 504,
             Code::Cancelled => 499,
             Code::UnsupportedMedia => 415,
@@ -49,7 +57,9 @@ impl Code {
             Code::InvalidArgument | Code::UnsupportedMedia => 3,
             Code::DeadlineExceeded => 4,
             Code::NotFound => 5,
+            Code::PermissionDenied => 7,
             Code::TooLarge | Code::ResourceExhausted => 8,
+            Code::FailedPrecondition | Code::Rejected => 9,
             Code::Unimplemented | Code::MethodNotAllowed => 12,
             Code::Internal => 13,
             Code::Unavailable => 14,

@@ -4,6 +4,7 @@ mod compatibility;
 mod digest;
 mod dtype;
 mod error;
+mod file_name;
 mod lifecycle;
 mod name;
 mod request;
@@ -15,6 +16,9 @@ pub use compatibility::Incompatible;
 pub use digest::{Digest, DigestError};
 pub use dtype::DType;
 pub use error::{Code, InferError, Reason};
+pub use file_name::{
+    FileName, FileNameError, GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, OPTIONS_FILE, PROFILE_FILE,
+};
 pub use lifecycle::{RejectKind, Rejection, Stage};
 pub use name::{ModelName, NameError, Version};
 pub use request::{

@@ -70,8 +70,15 @@ impl Version {
         text.parse().map(Version).map_err(|_| error())
     }
 
+    /// The number.
     pub fn get(self) -> u64 {
         self.0.get()
+    }
+}
+
+impl From<NonZeroU64> for Version {
+    fn from(number: NonZeroU64) -> Version {
+        Version(number)
     }
 }
 

@@ -20,10 +20,11 @@ class Gateway:
 
     def __init__(self, models: Path, log: Path, config: Path | None = None):
         self.log = log
-        self.http, self.grpc, self.metrics = (f"127.0.0.1:{port}" for port in free_ports(3))
+        self.http, self.grpc, self.metrics, self.admin = (f"127.0.0.1:{port}" for port in free_ports(4))
         command = [
             binary(), "serve", "--models", str(models),
             "--http", self.http, "--grpc", self.grpc, "--metrics", self.metrics,
+            "--admin", self.admin, "--data", f"{log}.data",
         ]  # fmt: skip
         if "MODELGATE_ONNXRUNTIME" not in os.environ:
             command += ["--onnxruntime", str(LIBRARY)]

@@ -59,7 +59,8 @@ fn the_server_names_only_extensions_that_work() {
         assert_eq!(metadata["name"], "modelgate");
         assert_eq!(metadata["version"], env!("CARGO_PKG_VERSION"));
         let extensions = metadata["extensions"].as_array().expect("extensions");
-        for extension in ["binary_tensor_data", "classification", "statistics"] {
+        for extension in ["binary_tensor_data", "classification", "model_repository", "statistics"]
+        {
             assert!(extensions.contains(&json!(extension)), "{extension}");
         }
         for absent in ["system_shared_memory", "cuda_shared_memory", "trace", "sequence"] {

@@ -158,7 +158,7 @@ fn every_http_refusal_is_one_error_string() {
     let infer = "/v2/models/add-sub/infer";
     let good = add_sub().json_request().body;
     let post = |body: &[u8]| Request::post(infer, body);
-    let table: [(&str, Request, u16); 24] = [
+    let table: [(&str, Request, u16); 26] = [
         ("no such path", Request::get("/"), 404),
         ("a path of another protocol", Request::get("/v1/models/add-sub"), 404),
         ("a path too deep", Request::get("/v2/models/a/b/c/d/e/f"), 404),
@@ -182,7 +182,13 @@ fn every_http_refusal_is_one_error_string() {
         ("bad gzip", post(&good).header("content-encoding", "gzip"), 400),
         ("bad deflate", post(&good).header("content-encoding", "deflate"), 400),
         ("no timeout", post(&good).header("x-request-timeout-ms", "soon"), 400),
-        ("loading by request", Request::post("/v2/repository/models/x/load", "{}"), 501),
+        (
+            "a model to load in the request",
+            Request::post("/v2/repository/models/x/load", r#"{"parameters": {"config": "{}"}}"#),
+            400,
+        ),
+        ("a list to unload", Request::post("/v2/repository/models/x/unload", "[]"), 400),
+        ("a name that is none", Request::post("/v2/repository/models/..%2fx/load", "{}"), 400),
     ];
     for (what, request, status) in table {
         for listener in gateway().listeners() {

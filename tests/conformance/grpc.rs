@@ -190,7 +190,6 @@ fn unknown_methods_and_services_are_unimplemented() {
     let mut client = client();
     for path in [
         "/inference.GRPCInferenceService/NoSuchMethod",
-        "/inference.GRPCInferenceService/RepositoryModelLoad",
         "/inference.GRPCInferenceService/SystemSharedMemoryRegister",
         "/inference.GRPCInferenceService/LogSettings",
         "/other.Service/Method",

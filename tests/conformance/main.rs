@@ -41,6 +41,7 @@ fn gateway() -> &'static Gateway {
             .model("count-text", zoo::identity(DType::Bytes, &["rows", "columns"]))
             .version("two", 3, &zoo::unary("Neg", DType::Fp32, &["n"]).model())
             .version("two", 12, &zoo::unary("Abs", DType::Fp32, &["n"]).model())
+            .options("two", "versions: all")
             .version("broken", 1, b"not a model")
             .version("half-broken", 1, &zoo::identity(DType::Fp32, &["n"]).model())
             .version("half-broken", 2, b"not a model");

@@ -9,7 +9,7 @@ use modelgate::admission::ByteBudget;
 use modelgate::api::codec::{AnswerView, DecodeLimits, json, pb, protobuf};
 use modelgate::engine::FakeEngine;
 use modelgate::request::{Call, Gateway};
-use modelgate::serving::{ExecutionOptions, Loaded, Servable, State, VersionEntry};
+use modelgate::serving::{ExecutionOptions, Loaded, ModelEntry, Servable};
 use modelgate::telemetry::{Protocol, Telemetry, TelemetryOptions, VersionLabels};
 use modelgate::types::{ModelName, Version};
 
@@ -31,15 +31,14 @@ pub fn publish(gateway: &Gateway, name: &str, columns: usize) {
     let metrics = gateway.telemetry.version(labels);
     let engine = Box::new(FakeEngine::new(columns, Duration::ZERO));
     let options = ExecutionOptions::default();
-    let loaded = Loaded::new(name.clone(), Version::FIRST, engine, options, Arc::clone(&metrics));
+    let loaded = Loaded::new(name.clone(), Version::FIRST, engine, options, metrics);
     let servable = Arc::new(Servable::new(loaded, gateway.telemetry.model(&name)));
-    let entry = VersionEntry {
-        state: State::Ready,
-        reason: Arc::from(""),
-        servable: Some(servable),
-        metrics,
+    let entry = ModelEntry {
+        default: Some(Arc::clone(&servable)),
+        ready: [(Version::FIRST, servable)].into(),
+        ..ModelEntry::default()
     };
-    gateway.catalog.set(&name, Version::FIRST, entry);
+    gateway.catalog.publish([(name, Some(entry))]);
 }
 
 fn call(protocol: Protocol) -> Call<'static> {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ pub struct Launch {
     command: Command,
     folder: TempDir,
     config: String,
+    /// Its data folder, where it is not one of its own.
+    data: Option<PathBuf>,
 }
 
 /// A running gateway. It ends with its owner, and with the test program.
@@ -28,6 +30,7 @@ pub struct Gateway {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
     pub ops: SocketAddr,
+    pub admin: SocketAddr,
     process: Process,
 }
 
@@ -54,7 +57,8 @@ pub struct Ended {
 impl Launch {
     /// `modelgate serve` on free ports.
     pub fn new() -> Launch {
-        let listeners = ["--http", "--grpc", "--metrics"].map(|listener| [listener, "127.0.0.1:0"]);
+        let listeners = ["--http", "--grpc", "--metrics", "--admin"];
+        let listeners = listeners.map(|listener| [listener, "127.0.0.1:0"]);
         Launch::bare().args(listeners.as_flattened())
     }
 
@@ -69,11 +73,17 @@ impl Launch {
         }
         command.arg("serve").stdin(Stdio::null());
         let folder = tempfile::tempdir().expect("a folder for the configuration");
-        Launch { command, folder, config: String::new() }
+        Launch { command, folder, config: String::new(), data: None }
     }
 
     pub fn models(mut self, folder: &Path) -> Launch {
         self.command.arg("--models").arg(folder);
+        self
+    }
+
+    /// A data folder that outlives it.
+    pub fn data(mut self, folder: &Path) -> Launch {
+        self.data = Some(folder.to_owned());
         self
     }
 
@@ -115,6 +125,8 @@ impl Launch {
     }
 
     fn write_config(&mut self) {
+        let data = self.data.take().unwrap_or_else(|| self.folder.path().join("data"));
+        self.command.env("MODELGATE_DATA", data);
         if !self.config.is_empty() {
             let file = self.folder.path().join("modelgate.yaml");
             std::fs::write(&file, &self.config).expect("a configuration file");
@@ -137,7 +149,8 @@ impl Launch {
             line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address")
         };
         let (http, grpc, ops) = (address("http"), address("grpc"), address("metrics"));
-        Gateway { http, grpc, ops, process }
+        let admin = address("admin");
+        Gateway { http, grpc, ops, admin, process }
     }
 
     /// Starts the gateway and waits until its models are loaded.

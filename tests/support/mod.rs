@@ -4,6 +4,7 @@
 pub mod fault_proxy;
 pub mod gateway;
 pub mod grpc;
+pub mod hostile_models;
 pub mod http;
 pub mod metrics;
 pub mod moto;

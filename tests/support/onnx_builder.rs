@@ -11,6 +11,37 @@ struct ModelProto {
     graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
     opset_import: Vec<Opset>,
+    #[prost(message, repeated, tag = "20")]
+    training: Vec<Training>,
+    #[prost(message, repeated, tag = "25")]
+    functions: Vec<Function>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Training {
+    #[prost(message, optional, tag = "1")]
+    initialization: Option<Graph>,
+    #[prost(message, optional, tag = "2")]
+    algorithm: Option<Graph>,
+}
+
+/// A function that a model defines.
+#[derive(Clone, PartialEq, Message)]
+pub struct Function {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, repeated, tag = "4")]
+    inputs: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    outputs: Vec<String>,
+    #[prost(message, repeated, tag = "7")]
+    nodes: Vec<Node>,
+    #[prost(message, repeated, tag = "9")]
+    opset_import: Vec<Opset>,
+    #[prost(string, tag = "10")]
+    domain: String,
+    #[prost(message, repeated, tag = "11")]
+    defaults: Vec<Attribute>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -34,6 +65,19 @@ pub struct Graph {
     inputs: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]
     outputs: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "15")]
+    sparse_initializers: Vec<Sparse>,
+}
+
+/// A sparse constant: some values and where they stand.
+#[derive(Clone, PartialEq, Message)]
+pub struct Sparse {
+    #[prost(message, optional, tag = "1")]
+    values: Option<Constant>,
+    #[prost(message, optional, tag = "2")]
+    indices: Option<Constant>,
+    #[prost(int64, repeated, packed = "false", tag = "3")]
+    dims: Vec<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -56,6 +100,8 @@ struct Attribute {
     name: String,
     #[prost(int64, optional, tag = "3")]
     int: Option<i64>,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    text: Option<Vec<u8>>,
     #[prost(message, optional, tag = "5")]
     tensor: Option<Constant>,
     #[prost(message, optional, tag = "6")]
@@ -64,8 +110,16 @@ struct Attribute {
     ints: Vec<i64>,
     #[prost(bytes = "vec", repeated, tag = "9")]
     strings: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "10")]
+    tensors: Vec<Constant>,
+    #[prost(message, repeated, tag = "11")]
+    graphs: Vec<Graph>,
     #[prost(int32, tag = "20")]
     kind: i32,
+    #[prost(message, optional, tag = "22")]
+    sparse: Option<Sparse>,
+    #[prost(message, repeated, tag = "23")]
+    sparses: Vec<Sparse>,
 }
 
 /// A constant tensor.
@@ -221,6 +275,40 @@ pub fn external(name: &str, dtype: DType, dims: &[i64], file: &str) -> Constant 
     }
 }
 
+impl Constant {
+    /// One more entry of where the data lies.
+    pub fn entry(mut self, key: &str, value: &str) -> Constant {
+        self.external.push(Entry { key: key.to_owned(), value: value.to_owned() });
+        self
+    }
+}
+
+pub fn sparse(values: Constant, indices: Constant, dims: &[i64]) -> Sparse {
+    Sparse { values: Some(values), indices: Some(indices), dims: dims.to_vec() }
+}
+
+/// A function of one node, from `x` to `y`.
+pub fn function(domain: &str, name: &str, node: Node) -> Function {
+    Function {
+        name: name.to_owned(),
+        inputs: vec!["x".to_owned()],
+        outputs: vec!["y".to_owned()],
+        nodes: vec![node],
+        opset_import: vec![Opset { domain: String::new(), version: 21 }],
+        domain: domain.to_owned(),
+        defaults: Vec::new(),
+    }
+}
+
+impl Function {
+    /// An attribute of the function with a tensor as its default.
+    pub fn default(mut self, name: &str, tensor: Constant) -> Function {
+        let attribute = Attribute { tensor: Some(tensor), kind: 4, ..Attribute::named(name) };
+        self.defaults.push(attribute);
+        self
+    }
+}
+
 pub fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> Node {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Node { inputs: owned(inputs), outputs: owned(outputs), op: op.to_owned(), ..Node::default() }
@@ -240,6 +328,11 @@ impl Node {
         self.attribute(Attribute { ints: ints.to_vec(), kind: 7, ..Attribute::named(name) })
     }
 
+    pub fn text(self, name: &str, text: &str) -> Node {
+        let text = Some(text.as_bytes().to_vec());
+        self.attribute(Attribute { text, kind: 3, ..Attribute::named(name) })
+    }
+
     pub fn strings(self, name: &str, strings: &[&str]) -> Node {
         let strings = strings.iter().map(|string| string.as_bytes().to_vec()).collect();
         self.attribute(Attribute { strings, kind: 8, ..Attribute::named(name) })
@@ -247,6 +340,26 @@ impl Node {
 
     pub fn graph(self, name: &str, graph: Graph) -> Node {
         self.attribute(Attribute { graph: Some(graph), kind: 5, ..Attribute::named(name) })
+    }
+
+    pub fn graphs(self, name: &str, graphs: Vec<Graph>) -> Node {
+        self.attribute(Attribute { graphs, kind: 10, ..Attribute::named(name) })
+    }
+
+    pub fn tensor(self, name: &str, tensor: Constant) -> Node {
+        self.attribute(Attribute { tensor: Some(tensor), kind: 4, ..Attribute::named(name) })
+    }
+
+    pub fn tensors(self, name: &str, tensors: Vec<Constant>) -> Node {
+        self.attribute(Attribute { tensors, kind: 9, ..Attribute::named(name) })
+    }
+
+    pub fn sparse(self, name: &str, sparse: Sparse) -> Node {
+        self.attribute(Attribute { sparse: Some(sparse), kind: 11, ..Attribute::named(name) })
+    }
+
+    pub fn sparses(self, name: &str, sparses: Vec<Sparse>) -> Node {
+        self.attribute(Attribute { sparses, kind: 12, ..Attribute::named(name) })
     }
 
     fn attribute(mut self, attribute: Attribute) -> Node {
@@ -286,10 +399,36 @@ impl Graph {
         self
     }
 
+    pub fn sparse_constant(mut self, constant: Sparse) -> Graph {
+        self.sparse_initializers.push(constant);
+        self
+    }
+
     /// The bytes of a model file.
     pub fn model(self) -> Vec<u8> {
+        self.proto().encode_to_vec()
+    }
+
+    /// The bytes of a model file that defines functions of its own.
+    pub fn model_with(self, functions: Vec<Function>) -> Vec<u8> {
+        let mut proto = self.proto();
+        for function in &functions {
+            let opset = Opset { domain: function.domain.clone(), version: 1 };
+            proto.opset_import.push(opset);
+        }
+        ModelProto { functions, ..proto }.encode_to_vec()
+    }
+
+    /// The bytes of a model file that says how it is trained.
+    pub fn model_trained_by(self, initialization: Graph, algorithm: Graph) -> Vec<u8> {
+        let (initialization, algorithm) = (Some(initialization), Some(algorithm));
+        let training = vec![Training { initialization, algorithm }];
+        ModelProto { training, ..self.proto() }.encode_to_vec()
+    }
+
+    fn proto(self) -> ModelProto {
         let opset = |domain: &str, version| Opset { domain: domain.to_owned(), version };
         let opset_import = vec![opset("", 21), opset("ai.onnx.ml", 3)];
-        ModelProto { ir_version: 9, graph: Some(self), opset_import }.encode_to_vec()
+        ModelProto { ir_version: 9, graph: Some(self), opset_import, ..ModelProto::default() }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -21,6 +21,14 @@ use crate::wire::model_path;
 const ERROR_BYTES: usize = 300;
 const METADATA_BYTES: usize = 4 << 20;
 
+/// An OK answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+/// One HTTP/1.1 caller.
 pub struct Client {
     authority: String,
     sender: Option<SendRequest<Full<Bytes>>>,
@@ -37,12 +45,28 @@ impl Client {
         Ok(())
     }
 
+    /// Sends a request and reads its answer to the end, without keeping it.
     pub async fn send(&mut self, request: &Request<Full<Bytes>>) -> Result<(), Failure> {
+        self.exchange(request, |_| {}).await.map(drop)
+    }
+
+    /// Sends a request and keeps its whole answer.
+    pub async fn ask(&mut self, request: &Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        let mut body = Vec::new();
+        let headers = self.exchange(request, |data| body.extend_from_slice(data)).await?;
+        Ok(Answer { headers, body })
+    }
+
+    async fn exchange(
+        &mut self,
+        request: &Request<Full<Bytes>>,
+        keep: impl FnMut(&[u8]),
+    ) -> Result<HeaderMap, Failure> {
         // Held here while the request runs: one that is abandoned takes its
         // connection along, which has an answer outstanding.
         let mut sender = self.take_sender().await?;
         let response = sender.send_request(request.clone()).await.map_err(Failure::connection)?;
-        let outcome = read(response).await;
+        let outcome = read(response, keep).await;
         if !outcome.as_ref().is_err_and(Failure::is_connection) {
             self.sender = Some(sender);
         }
@@ -70,22 +94,29 @@ async fn connect(authority: &str) -> Result<SendRequest<Full<Bytes>>, Failure> {
     Ok(sender)
 }
 
-/// Reads an answer to its end, and keeps none of it but the beginning of an error.
-async fn read(response: Response<Incoming>) -> Result<(), Failure> {
-    let status = response.status();
-    let mut body = response.into_body();
+/// Reads an answer to its end: shows `keep` what an OK one holds, and keeps the
+/// beginning of an error.
+async fn read(
+    response: Response<Incoming>,
+    mut keep: impl FnMut(&[u8]),
+) -> Result<HeaderMap, Failure> {
+    let (head, mut body) = response.into_parts();
     let mut message = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(Failure::connection)?;
-        if let Some(data) = frame.data_ref().filter(|_| status != StatusCode::OK) {
-            let left = ERROR_BYTES - message.len();
-            message.extend_from_slice(&data[..data.len().min(left)]);
+        match frame.data_ref() {
+            Some(data) if head.status == StatusCode::OK => keep(data),
+            Some(data) => {
+                let left = ERROR_BYTES - message.len();
+                message.extend_from_slice(&data[..data.len().min(left)]);
+            }
+            None => {}
         }
     }
-    if status == StatusCode::OK {
-        return Ok(());
+    if head.status == StatusCode::OK {
+        return Ok(head.headers);
     }
-    let code = Cow::Owned(format!("http_{}", status.as_u16()));
+    let code = Cow::Owned(format!("http_{}", head.status.as_u16()));
     Err(Failure { code, message: String::from_utf8_lossy(&message).into_owned() })
 }
 

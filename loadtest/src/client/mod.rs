@@ -12,6 +12,7 @@ use crate::inputs::ModelSpec;
 use crate::wire::Prepared;
 
 pub use grpc::Channel;
+pub use http::{Answer, Client as HttpClient};
 
 /// Where the server is.
 #[derive(Clone, Debug)]

@@ -21,6 +21,7 @@ use tower_service::Service;
 use super::body::ResponseBody;
 use super::codec::pb;
 use super::codec::pb::grpc_inference_service_server::GrpcInferenceServiceServer;
+use super::repository::Repository;
 use super::{Face, WireLimits};
 use crate::request::Gateway;
 use crate::types::{Code, InferError};
@@ -44,8 +45,14 @@ type BoxedService = Box<dyn Fn(Request<Body>) -> Answering + Send + Sync>;
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 impl Services {
-    pub fn new(gateway: &Arc<Gateway>, limits: &WireLimits, reflection: bool) -> Services {
-        let inference = GrpcInferenceServiceServer::new(InferenceService::new(gateway, limits))
+    pub fn new(
+        gateway: &Arc<Gateway>,
+        repository: &Arc<Repository>,
+        limits: &WireLimits,
+        reflection: bool,
+    ) -> Services {
+        let service = InferenceService::new(gateway, repository, limits);
+        let inference = GrpcInferenceServiceServer::new(service)
             .max_decoding_message_size(limits.max_body_bytes)
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)

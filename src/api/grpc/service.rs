@@ -14,9 +14,10 @@ use super::infer::predict;
 use super::status;
 use crate::api::codec::pb::grpc_inference_service_server::GrpcInferenceService;
 use crate::api::codec::{DecodeLimits, pb};
+use crate::api::repository::{Change, Repository};
 use crate::api::{WireLimits, documents, headers};
 use crate::request::Gateway;
-use crate::types::{Code, Parameter};
+use crate::types::{Code, InferError, Parameter};
 
 /// Requests of one stream that are under way together; answers keep their order.
 const STREAM_CONCURRENCY: usize = 16;
@@ -25,12 +26,40 @@ const FINAL: (&str, Parameter<'static>) = ("triton_final_response", Parameter::B
 
 pub struct InferenceService {
     gateway: Arc<Gateway>,
+    repository: Arc<Repository>,
     limits: DecodeLimits,
 }
 
 impl InferenceService {
-    pub fn new(gateway: &Arc<Gateway>, limits: &WireLimits) -> InferenceService {
-        InferenceService { gateway: Arc::clone(gateway), limits: limits.decode }
+    pub fn new(
+        gateway: &Arc<Gateway>,
+        repository: &Arc<Repository>,
+        limits: &WireLimits,
+    ) -> InferenceService {
+        InferenceService {
+            gateway: Arc::clone(gateway),
+            repository: Arc::clone(repository),
+            limits: limits.decode,
+        }
+    }
+
+    async fn change(
+        &self,
+        change: Change,
+        metadata: &MetadataMap,
+        repository: &str,
+        model: &str,
+        parameters: impl Iterator<Item = &str>,
+    ) -> Result<(), InferError> {
+        if !repository.is_empty() {
+            return Err(InferError::invalid(
+                "expected an empty repository_name: a model's name alone says where it comes from",
+            ));
+        }
+        let asked = headers::timeout(metadata.as_ref())?;
+        let most = self.gateway.max_request;
+        let patience = asked.map_or(most, |asked| asked.min(most));
+        self.repository.change(change, model, parameters, "grpc", patience).await
     }
 }
 
@@ -112,6 +141,32 @@ impl GrpcInferenceService for InferenceService {
         let ready_only = request.get_ref().ready;
         let models = documents::repository_index(&self.gateway.catalog.load(), ready_only);
         Ok(Response::new(pb::RepositoryIndexResponse { models }))
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<pb::RepositoryModelLoadRequest>,
+    ) -> Answer<pb::RepositoryModelLoadResponse> {
+        let pb::RepositoryModelLoadRequest { repository_name, model_name, parameters } =
+            request.get_ref();
+        let names = parameters.keys().map(String::as_str);
+        self.change(Change::Load, request.metadata(), repository_name, model_name, names)
+            .await
+            .map(|()| Response::new(pb::RepositoryModelLoadResponse {}))
+            .map_err(|error| status(&error))
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<pb::RepositoryModelUnloadRequest>,
+    ) -> Answer<pb::RepositoryModelUnloadResponse> {
+        let pb::RepositoryModelUnloadRequest { repository_name, model_name, parameters } =
+            request.get_ref();
+        let names = parameters.keys().map(String::as_str);
+        self.change(Change::Unload, request.metadata(), repository_name, model_name, names)
+            .await
+            .map(|()| Response::new(pb::RepositoryModelUnloadResponse {}))
+            .map_err(|error| status(&error))
     }
 
     async fn model_infer(

@@ -43,12 +43,12 @@ pub async fn answer(face: &Face, head: &Parts, body: Incoming) -> Response<Respo
             answer
         }
         // Boxed, so that the future of an inference stays small.
-        Some(Route::Ask(question)) => Box::pin(respond(face, &question, body)).await,
+        Some(Route::Ask(question)) => Box::pin(respond(face, &question, head, body)).await,
     };
     outcome.unwrap_or_else(|error| headers::identified(refuse(&error), &head.headers))
 }
 
-async fn respond(face: &Face, question: &Question<'_>, body: Incoming) -> Answer {
+async fn respond(face: &Face, question: &Question<'_>, head: &Parts, body: Incoming) -> Answer {
     let gateway = &face.gateway;
     match question {
         Question::Live => Ok(json_answer(StatusCode::OK, &json!({"live": true}))),
@@ -81,6 +81,22 @@ async fn respond(face: &Face, question: &Question<'_>, body: Incoming) -> Answer
             let index = documents::repository_index(&gateway.catalog.load(), ready_only);
             Ok(json_answer(StatusCode::OK, &index))
         }
+        Question::Repository(change, model) => {
+            if headers::is_cross_origin(&head.uri, &head.headers) {
+                return Err(InferError::new(
+                    Code::PermissionDenied,
+                    "a web page of another origin may not load or unload models",
+                ));
+            }
+            let (body, _reserved) = read_body(face, body).await?;
+            let parameters = read_parameters(&body)?;
+            let asked = headers::timeout(&head.headers)?;
+            let patience =
+                asked.map_or(gateway.max_request, |asked| asked.min(gateway.max_request));
+            let names = parameters.keys().map(String::as_str);
+            face.repository.change(*change, model, names, "http", patience).await?;
+            Ok(json_answer(StatusCode::OK, &json!({})))
+        }
         Question::Unsupported(what) => {
             Err(InferError::new(Code::Unimplemented, format!("{what} is not supported here")))
         }
@@ -102,12 +118,33 @@ fn read_index_request(body: &[u8]) -> Result<bool, InferError> {
     })
 }
 
+/// The body is empty or `{"parameters": {...}}`.
+fn read_parameters(body: &[u8]) -> Result<serde_json::Map<String, serde_json::Value>, InferError> {
+    #[derive(serde::Deserialize)]
+    struct RepositoryRequest {
+        #[serde(default)]
+        parameters: serde_json::Map<String, serde_json::Value>,
+    }
+    if body.is_empty() {
+        return Ok(serde_json::Map::new());
+    }
+    Ok(read_object::<RepositoryRequest>(body)?.parameters)
+}
+
+/// Reads a JSON object. Serde alone would take a list for one as well.
+pub fn read_object<T: for<'a> serde::Deserialize<'a>>(body: &[u8]) -> Result<T, InferError> {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(InferError::invalid("the body: expected a JSON object"));
+    }
+    serde_json::from_slice(body).map_err(|error| InferError::invalid(format!("the body: {error}")))
+}
+
 fn ready_answer(ready: bool, body: &serde_json::Value) -> Response<ResponseBody> {
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     json_answer(status, body)
 }
 
-fn json_answer(status: StatusCode, body: &impl Serialize) -> Response<ResponseBody> {
+pub fn json_answer(status: StatusCode, body: &impl Serialize) -> Response<ResponseBody> {
     match serde_json::to_vec(body) {
         Ok(json) => {
             let mut response = Response::new(ResponseBody::full(json));

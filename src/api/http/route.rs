@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use http::Method;
 
+use crate::api::percent;
+use crate::api::repository::Change;
+
 /// What a path is for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'a> {
@@ -23,6 +26,8 @@ pub enum Question<'a> {
     /// An empty model means all of them.
     Statistics(Target<'a>),
     RepositoryIndex,
+    /// Load or unload the named model.
+    Repository(Change, Cow<'a, str>),
     /// Known to the protocol's clients, and not offered.
     Unsupported(&'static str),
 }
@@ -38,16 +43,11 @@ impl Route<'_> {
     pub fn method(&self) -> Method {
         match self {
             Route::Infer(_) => Method::POST,
-            Route::Ask(Question::RepositoryIndex | Question::Unsupported(LOAD | UNLOAD)) => {
-                Method::POST
-            }
+            Route::Ask(Question::RepositoryIndex | Question::Repository(..)) => Method::POST,
             Route::Ask(_) => Method::GET,
         }
     }
 }
-
-const LOAD: &str = "loading models by request";
-const UNLOAD: &str = "unloading models by request";
 
 /// Reads a path; `None` where there is nothing.
 pub fn parse(path: &str) -> Option<Route<'_>> {
@@ -75,8 +75,12 @@ pub fn parse(path: &str) -> Option<Route<'_>> {
             return of_model(verb, target(model, version)?);
         }
         ["repository", "index"] => Question::RepositoryIndex,
-        ["repository", "models", _, "load"] => Question::Unsupported(LOAD),
-        ["repository", "models", _, "unload"] => Question::Unsupported(UNLOAD),
+        ["repository", "models", model, "load"] if !model.is_empty() => {
+            Question::Repository(Change::Load, percent::decode(model)?)
+        }
+        ["repository", "models", model, "unload"] if !model.is_empty() => {
+            Question::Repository(Change::Unload, percent::decode(model)?)
+        }
         ["trace", "setting"] => Question::Unsupported("the trace extension"),
         ["logging"] => Question::Unsupported("the logging extension"),
         ["systemsharedmemory" | "cudasharedmemory", ..] => Question::Unsupported("shared memory"),
@@ -99,27 +103,7 @@ fn target<'a>(model: &'a str, version: &'a str) -> Option<Target<'a>> {
     if model.is_empty() {
         return None;
     }
-    Some(Target { model: percent_decode(model)?, version: percent_decode(version)? })
-}
-
-/// Decodes once; `None` for broken escapes and what is not UTF-8.
-fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let high = char::from(bytes.next()?).to_digit(16)?;
-                let low = char::from(bytes.next()?).to_digit(16)?;
-                u8::try_from(high * 16 + low).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(decoded).ok().map(Cow::Owned)
+    Some(Target { model: percent::decode(model)?, version: percent::decode(version)? })
 }
 
 #[cfg(test)]
@@ -147,7 +131,20 @@ mod tests {
             ("/v2/models/m/stats", Route::Ask(Question::Statistics(to("m", "")))),
             ("/v2/models/m/infer", Route::Infer(to("m", ""))),
             ("/v2/models/m%2Dx/versions/2/infer", Route::Infer(to("m-x", "2"))),
+            ("/v2/models/m/versions/st%C3%A4ble/infer", Route::Infer(to("m", "stäble"))),
+            (
+                "/v2/models/m/versions/stable",
+                Route::Ask(Question::ModelMetadata(to("m", "stable"))),
+            ),
             ("/v2/repository/index", Route::Ask(Question::RepositoryIndex)),
+            (
+                "/v2/repository/models/a%2Db/load",
+                Route::Ask(Question::Repository(Change::Load, Cow::Borrowed("a-b"))),
+            ),
+            (
+                "/v2/repository/models/m/unload",
+                Route::Ask(Question::Repository(Change::Unload, Cow::Borrowed("m"))),
+            ),
         ] {
             assert_eq!(parse(path), Some(route), "{path}");
         }
@@ -171,6 +168,9 @@ mod tests {
             "/v2/models/%zz/infer",
             "/v2/models/%f",
             "/v2/models/%ff",
+            "/v2/repository/models/m",
+            "/v2/repository/models//load",
+            "/v2/repository/models/m/reload",
             "/v2/health",
             "/v2/health/live/",
             "/a/b/c/d/e/f/g/h/i/j",

@@ -1,7 +1,7 @@
 //! Options of one model.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,12 @@ pub struct ServingOptions {
     /// Longest run that `execution: auto` leaves on network threads; 0 means none.
     pub inline_budget_us: u64,
     pub versions: Versions,
+    /// Versions that answered before and stay loaded, so that a rollback takes
+    /// no time.
+    pub keep_previous: usize,
+    pub mode: Mode,
+    pub swap: Swap,
+    pub signature: SignaturePolicy,
 }
 
 /// Where runs happen.
@@ -57,11 +63,59 @@ pub enum Batching {
     Off,
 }
 
+/// What makes the gateway load a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Its registry.
+    #[default]
+    Automatic,
+    /// A request, through the protocol's repository extension or the admin API.
+    Explicit,
+}
+
+/// What happens to the version in place while the next one is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Swap {
+    /// It answers until the next one is ready.
+    #[default]
+    AvailabilityPreserving,
+    /// It goes first where both do not fit into the memory; nothing answers meanwhile.
+    ResourcePreserving,
+}
+
+/// Which versions may take the place of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignaturePolicy {
+    /// Those that every caller of the version in place can go on calling.
+    #[default]
+    Compatible,
+    Any,
+}
+
+/// What a label stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged, expecting = "expected a version, `latest` or `default`")]
+pub enum LabelTarget {
+    Version(NonZeroU64),
+    Word(LabelWord),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LabelWord {
+    /// The highest version that is ready.
+    Latest,
+    /// The version that answers when none is named.
+    Default,
+}
+
 /// Which of a model's versions are loaded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Versions {
-    #[default]
     All,
     /// The highest so many.
     Latest(usize),
@@ -79,7 +133,11 @@ impl Default for ServingOptions {
             queue_requests: 512,
             queue_timeout_ms: 0,
             inline_budget_us: 250,
-            versions: Versions::All,
+            versions: Versions::Latest(1),
+            keep_previous: 1,
+            mode: Mode::Automatic,
+            swap: Swap::AvailabilityPreserving,
+            signature: SignaturePolicy::Compatible,
         }
     }
 }
@@ -92,6 +150,7 @@ impl Validate for ServingOptions {
         within("queue_requests", self.queue_requests, 1..=1_000_000)?;
         within("queue_timeout_ms", self.queue_timeout_ms, 0..=3_600_000)?;
         within("inline_budget_us", self.inline_budget_us, 0..=1_000_000)?;
+        within("keep_previous", self.keep_previous, 0..=100)?;
         match &self.versions {
             Versions::All => Ok(()),
             Versions::Latest(count) => within("versions.latest", *count, 1..=1_000_000),
@@ -120,6 +179,12 @@ pub struct ModelOptions {
     pub queue_timeout_ms: Option<u64>,
     pub inline_budget_us: Option<u64>,
     pub versions: Option<Versions>,
+    pub keep_previous: Option<usize>,
+    pub mode: Option<Mode>,
+    pub swap: Option<Swap>,
+    pub signature: Option<SignaturePolicy>,
+    /// Names that stand for versions in requests, such as `stable`.
+    pub version_labels: BTreeMap<String, LabelTarget>,
     pub onnxruntime: SessionOverrides,
     /// By output: what its columns stand for, such as class names.
     pub labels: BTreeMap<String, Vec<String>>,
@@ -141,11 +206,13 @@ pub struct ModelSettings {
     pub serving: ServingOptions,
     pub session: SessionOptions,
     pub labels: BTreeMap<String, Vec<String>>,
+    pub version_labels: BTreeMap<String, LabelTarget>,
 }
 
 impl ModelOptions {
-    pub fn load(path: &Path) -> Result<ModelOptions, ConfigError> {
-        parse::load(path)
+    /// Reads the text of a `model.yaml`.
+    pub fn parse(text: &str) -> Result<ModelOptions, ConfigError> {
+        parse::parse(text, "model.yaml")
     }
 
     pub(super) fn apply_to(&self, settings: &mut ModelSettings) {
@@ -157,6 +224,9 @@ impl ModelOptions {
         set(&mut settings.session.optimization, &optimization);
         for (output, names) in &self.labels {
             settings.labels.insert(output.clone(), names.clone());
+        }
+        for (label, target) in &self.version_labels {
+            settings.version_labels.insert(label.clone(), *target);
         }
     }
 
@@ -170,6 +240,10 @@ impl ModelOptions {
         set(&mut serving.queue_timeout_ms, &self.queue_timeout_ms);
         set(&mut serving.inline_budget_us, &self.inline_budget_us);
         set(&mut serving.versions, &self.versions);
+        set(&mut serving.keep_previous, &self.keep_previous);
+        set(&mut serving.mode, &self.mode);
+        set(&mut serving.swap, &self.swap);
+        set(&mut serving.signature, &self.signature);
     }
 }
 
@@ -188,6 +262,9 @@ impl Validate for ModelOptions {
         if let Some(threads) = self.onnxruntime.intra_op_threads {
             within("onnxruntime.intra_op_threads", threads, 0..=MAX_INTRA_OP_THREADS)?;
         }
+        for label in self.version_labels.keys() {
+            check_label(label)?;
+        }
         match self.labels.iter().find(|(_, names)| names.is_empty()) {
             Some((output, _)) => Err(Problem::new(
                 format!("labels.{output}"),
@@ -196,4 +273,15 @@ impl Validate for ModelOptions {
             None => Ok(()),
         }
     }
+}
+
+/// A label must not be taken for a version, nor break a path.
+fn check_label(label: &str) -> Result<(), Problem> {
+    let starts = label.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
+    let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if starts && plain && label.len() <= 64 {
+        return Ok(());
+    }
+    let message = "expected 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter";
+    Err(Problem::new(format!("version_labels.{label}"), message))
 }

@@ -1,6 +1,7 @@
 //! `server`: listeners, threads and how the gateway stops.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,13 @@ pub struct ServerConfig {
     /// Metrics and health.
     #[serde(deserialize_with = "expand::value")]
     pub metrics: SocketAddr,
+    /// The admin API: a loopback address.
+    #[serde(deserialize_with = "expand::value")]
+    pub admin: SocketAddr,
+    /// Folder of what has to outlive the process: the cache of model files,
+    /// holds, the audit log. One gateway at a time uses it.
+    #[serde(deserialize_with = "expand::value")]
+    pub data: PathBuf,
     /// Network threads; 0 means one per core.
     pub threads: usize,
     /// How long a network thread looks for the next request before it sleeps,
@@ -38,6 +46,8 @@ impl Default for ServerConfig {
             http: local(8000),
             grpc: local(8001),
             metrics: local(8002),
+            admin: local(8003),
+            data: PathBuf::from("modelgate-data"),
             threads: 0,
             spin_us: 100,
             reflection: false,
@@ -50,15 +60,25 @@ impl Validate for ServerConfig {
     fn validate(&self) -> Result<(), Problem> {
         within("threads", self.threads, 0..=1024)?;
         within("spin_us", self.spin_us, 0..=1_000)?;
-        let same = |a: SocketAddr, b: SocketAddr| a == b && a.port() != 0;
-        if same(self.grpc, self.http) {
-            let message = format!("{} is the address of server.http already", self.grpc);
-            return Err(Problem::new("grpc", message));
+        if !self.admin.ip().is_loopback() {
+            let message = format!(
+                "expected a loopback address such as 127.0.0.1:8003, got {}: the admin API has \
+                 no TLS and no authentication yet",
+                self.admin
+            );
+            return Err(Problem::new("admin", message));
         }
-        for (name, address) in [("http", self.http), ("grpc", self.grpc)] {
-            if same(self.metrics, address) {
-                let message = format!("{address} is the address of server.{name} already");
-                return Err(Problem::new("metrics", message));
+        let listeners = [
+            ("http", self.http),
+            ("grpc", self.grpc),
+            ("metrics", self.metrics),
+            ("admin", self.admin),
+        ];
+        for (at, (name, address)) in listeners.iter().enumerate() {
+            let taken = listeners[..at].iter().find(|(_, other)| other == address);
+            if let Some((other, _)) = taken.filter(|_| address.port() != 0) {
+                let message = format!("{address} is the address of server.{other} already");
+                return Err(Problem::new(*name, message));
             }
         }
         self.shutdown.validate().map_err(|problem| problem.within("shutdown"))

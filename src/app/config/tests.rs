@@ -132,6 +132,20 @@ fn mistakes_are_shown_where_they_are() {
             None,
         ),
         (
+            "server:\n  admin: 127.0.0.1:8002\n",
+            (2, 10),
+            "server.admin",
+            "is the address of server.metrics already",
+            None,
+        ),
+        (
+            "server:\n  admin: 0.0.0.0:8003\n",
+            (2, 10),
+            "server.admin",
+            "expected a loopback address such as 127.0.0.1:8003, got 0.0.0.0:8003",
+            None,
+        ),
+        (
             "server:\n  shutdown:\n    grace_ms: 99999999\n",
             (3, 15),
             "server.shutdown.grace_ms",

@@ -47,4 +47,8 @@ pub struct ProbeReport {
     pub golden_cases: usize,
     /// Version of ONNX Runtime that tried it.
     pub onnxruntime: String,
+    /// What kept the model from everything but its folder: `landlock`, `seccomp`, ...; what
+    /// this machine's kernel lacks stands as `no landlock`.
+    #[serde(default)]
+    pub sandbox: Vec<String>,
 }

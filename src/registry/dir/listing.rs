@@ -19,6 +19,10 @@ const MAX_OPTIONS_BYTES: usize = 64 * 1024;
 /// because file systems keep time in ticks.
 const TICK: Duration = Duration::from_millis(100);
 
+/// After so many times the settling time, a model file that breaks off is taken
+/// as it is: nobody writes any more, and the probe tells what is wrong with it.
+const GIVE_UP: u32 = 4;
+
 /// How often a version that does not become whole is looked at again soon.
 const LOOKS: u32 = 20;
 
@@ -135,7 +139,9 @@ impl Look<'_> {
         let manifest = files.iter().find(|file| file.name.as_str() == MANIFEST_FILE);
         let listed = match manifest {
             Some(manifest) => self.stated(&files, manifest),
-            None if is_settled(&files, unchanged, self.settle) => self.hashed(&files),
+            None if is_settled(&files, unchanged, self.settle) => {
+                self.hashed(&files, is_settled(&files, unchanged, self.settle * GIVE_UP))
+            }
             None => Err("it is being written".to_owned()),
         };
         match listed {
@@ -172,8 +178,9 @@ impl Look<'_> {
         Ok(manifest.files)
     }
 
-    /// A version without a manifest, with the digests of its files.
-    fn hashed(&mut self, found: &[FoundFile]) -> Result<Vec<ListedFile>, String> {
+    /// A version without a manifest, with the digests of its files; `as_it_is`
+    /// even if its model breaks off.
+    fn hashed(&mut self, found: &[FoundFile], as_it_is: bool) -> Result<Vec<ListedFile>, String> {
         let model = found.iter().position(|file| file.name.as_str() == MODEL_FILE);
         let model = model.ok_or_else(|| format!("it has no {MODEL_FILE}"))?;
         if found.len() > Manifest::MAX_FILES {
@@ -184,8 +191,9 @@ impl Look<'_> {
         let mut listed = Vec::with_capacity(found.len());
         for at in std::iter::once(model).chain(others) {
             let file = &found[at];
-            let checked =
-                self.checked(file).map_err(|error| format!("'{}': {error}", file.name))?;
+            let checked = self
+                .checked(file, as_it_is)
+                .map_err(|error| format!("'{}': {error}", file.name))?;
             let sha256 = match checked {
                 Checked::Whole(digest) => digest,
                 Checked::Incomplete(reason) => return Err(format!("'{}': {reason}", file.name)),
@@ -196,13 +204,15 @@ impl Look<'_> {
         Ok(listed)
     }
 
-    fn checked(&mut self, file: &FoundFile) -> Result<Checked, String> {
-        if let Some(known) = self.memory.file(&file.path, file.stamp) {
-            return Ok(known);
+    fn checked(&mut self, file: &FoundFile, as_it_is: bool) -> Result<Checked, String> {
+        match self.memory.file(&file.path, file.stamp) {
+            Some(Checked::Incomplete(_)) if as_it_is => {}
+            Some(known) => return Ok(known),
+            None => {}
         }
         let open = || self.root.open_file(&file.path).map_err(|obstacle| obstacle.to_string());
         let mut incomplete = None;
-        if file.name.as_str() == MODEL_FILE {
+        if file.name.as_str() == MODEL_FILE && !as_it_is {
             incomplete = complete::why_incomplete(open()?).map_err(|error| error.to_string())?;
         }
         let checked = match incomplete {

@@ -5,7 +5,8 @@
 //!   the folder itself is version 1 of a model that bears the folder's name.
 //! - A version with a `manifest.json` is whole when every file it names is there
 //!   with the size it states. One without is whole when nothing changed for a
-//!   while and its `model.onnx` does not break off.
+//!   while and its `model.onnx` does not break off, or when nothing changed for
+//!   four times as long.
 //! - Links are followed within the folder; one that leads out makes its version
 //!   unfinished.
 

@@ -1,0 +1,197 @@
+//! The calls there are, as data, and which one a request means. Pure.
+
+use std::borrow::Cow;
+
+use http::Method;
+
+use crate::api::percent;
+use crate::types::{InferError, ModelName, Version};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Models,
+    Model,
+    Rollback,
+    Release,
+    Load,
+    Unload,
+    Retry,
+    Events,
+    Audit,
+    Config,
+    OpenApi,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Get,
+    Post,
+}
+
+impl Verb {
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Get => "GET",
+            Verb::Post => "POST",
+        }
+    }
+}
+
+pub struct Route {
+    pub method: Verb,
+    pub path: &'static str,
+    pub operation: Operation,
+}
+
+const fn get(path: &'static str, operation: Operation) -> Route {
+    Route { method: Verb::Get, path, operation }
+}
+
+const fn post(path: &'static str, operation: Operation) -> Route {
+    Route { method: Verb::Post, path, operation }
+}
+
+pub const ROUTES: [Route; 11] = [
+    get("/admin/v1/models", Operation::Models),
+    get("/admin/v1/models/{name}", Operation::Model),
+    post("/admin/v1/models/{name}/rollback", Operation::Rollback),
+    post("/admin/v1/models/{name}/release", Operation::Release),
+    post("/admin/v1/models/{name}/load", Operation::Load),
+    post("/admin/v1/models/{name}/unload", Operation::Unload),
+    post("/admin/v1/models/{name}/versions/{version}/retry", Operation::Retry),
+    post("/admin/v1/registry/events", Operation::Events),
+    get("/admin/v1/audit", Operation::Audit),
+    get("/admin/v1/config", Operation::Config),
+    get("/admin/v1/openapi.json", Operation::OpenApi),
+];
+
+/// What a path names; empty where it names nothing of the kind.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Named<'a> {
+    name: Cow<'a, str>,
+    version: Cow<'a, str>,
+}
+
+impl Named<'_> {
+    pub fn model(&self) -> Result<ModelName, InferError> {
+        ModelName::parse(&self.name).map_err(|error| InferError::invalid(error.to_string()))
+    }
+
+    pub fn version(&self) -> Result<Version, InferError> {
+        Version::parse(&self.version).map_err(|error| InferError::invalid(error.to_string()))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    Here(Operation, Named<'a>),
+    /// The path is there, for these methods.
+    OtherMethods(String),
+    Nothing,
+}
+
+pub fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
+    let mut allowed: Vec<&str> = Vec::new();
+    for route in &ROUTES {
+        let Some(named) = fit(route.path, path) else { continue };
+        if method.as_str() == route.method.name() {
+            return Found::Here(route.operation, named);
+        }
+        allowed.push(route.method.name());
+    }
+    if allowed.is_empty() { Found::Nothing } else { Found::OtherMethods(allowed.join(", ")) }
+}
+
+fn fit<'a>(pattern: &str, path: &'a str) -> Option<Named<'a>> {
+    let mut named = Named::default();
+    let mut parts = path.split('/');
+    for expected in pattern.split('/') {
+        let part = parts.next()?;
+        let place = match expected {
+            "{name}" => &mut named.name,
+            "{version}" => &mut named.version,
+            _ if expected == part => continue,
+            _ => return None,
+        };
+        *place = percent::decode(part).filter(|text| !text.is_empty())?;
+    }
+    parts.next().is_none().then_some(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_found_by_its_method() {
+        for route in &ROUTES {
+            let path = route.path.replace("{name}", "a%2Db").replace("{version}", "7");
+            for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD] {
+                let found = find(&method, &path);
+                if method.as_str() == route.method.name() {
+                    let Found::Here(operation, named) = found else { panic!("{path}: {found:?}") };
+                    assert_eq!(operation, route.operation);
+                    assert!(!route.path.contains("{name}") || named.name == "a-b");
+                    assert!(!route.path.contains("{version}") || named.version == "7");
+                } else {
+                    assert_eq!(found, Found::OtherMethods(route.method.name().to_owned()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_document_describes_what_is_there() {
+        let document: serde_json::Value =
+            serde_json::from_str(crate::api::admin::OPENAPI).expect("JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        let described: BTreeSet<(String, String)> = paths
+            .iter()
+            .flat_map(|(path, calls)| {
+                let methods = calls.as_object().expect("calls").keys();
+                methods.map(move |method| (method.to_uppercase(), path.clone()))
+            })
+            .collect();
+        let there =
+            ROUTES.iter().map(|route| (route.method.name().to_owned(), route.path.to_owned()));
+        assert_eq!(described, there.collect());
+    }
+
+    #[test]
+    fn other_paths_are_not() {
+        for path in [
+            "/",
+            "/admin",
+            "/admin/v1",
+            "/admin/v1/",
+            "/admin/v2/models",
+            "/admin/v1/models/",
+            "/admin/v1/models/a/",
+            "/admin/v1/models/%zz",
+            "/admin/v1/models/a/rollback/b",
+            "/admin/v1/models/a/versions/1",
+            "//admin/v1/models",
+            "/v2/models/a",
+        ] {
+            assert_eq!(find(&Method::GET, path), Found::Nothing, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_named_is_checked() {
+        for (path, model, version) in [
+            ("/admin/v1/models/m/versions/7/retry", true, true),
+            ("/admin/v1/models/..%2f/versions/0/retry", false, false),
+            ("/admin/v1/models/_m/versions/+1/retry", false, false),
+        ] {
+            let Found::Here(_, named) = find(&Method::POST, path) else { panic!("{path}") };
+            assert_eq!(
+                (named.model().is_ok(), named.version().is_ok()),
+                (model, version),
+                "{path}"
+            );
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The command line as a client of a running gateway's admin API.
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::{Response, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use tokio::runtime::Runtime;
+
+use super::{CANNOT_REACH, FAILED, REJECTED, WAIT_TIMED_OUT};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest answer that is read.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Where the gateway is, and how long it may take.
+#[derive(Args, Debug)]
+pub(super) struct Server {
+    /// Admin listener of the running gateway
+    #[arg(
+        long,
+        env = "MODELGATE_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8003",
+        value_parser = url,
+        global = true
+    )]
+    url: Url,
+    /// How long to wait for its answer
+    #[arg(
+        long,
+        env = "MODELGATE_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = 300,
+        value_parser = clap::value_parser!(u64).range(1..=86_400),
+        global = true
+    )]
+    timeout: u64,
+}
+
+fn url(text: &str) -> Result<Url, String> {
+    let expected = || "expected http://HOST:PORT, such as http://127.0.0.1:8003".to_owned();
+    let url: Url = text.parse().map_err(|_| expected())?;
+    let usable = matches!(url.scheme(), "http" | "https") && url.query().is_none();
+    if usable { Ok(url) } else { Err(expected()) }
+}
+
+#[derive(Debug, Error)]
+pub(super) enum ClientError {
+    #[error(
+        "cannot reach the gateway at {url}: {reason}; is it running there? --url or MODELGATE_URL \
+         names its admin listener"
+    )]
+    Unreachable { url: Url, reason: String },
+    #[error("the gateway at {url} did not answer within {seconds} s; --timeout allows more")]
+    TimedOut { url: Url, seconds: u64 },
+    #[error("{message}")]
+    Refused { status: StatusCode, message: String },
+    #[error("what answers at {url} is no admin API that this program knows: {reason}")]
+    Strange { url: Url, reason: String },
+    #[error("cannot start: {0}")]
+    Start(#[from] io::Error),
+}
+
+impl ClientError {
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            ClientError::Unreachable { .. } => CANNOT_REACH,
+            ClientError::TimedOut { .. } => WAIT_TIMED_OUT,
+            ClientError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, .. } => REJECTED,
+            ClientError::Refused { .. } | ClientError::Strange { .. } => FAILED,
+            ClientError::Start(_) => FAILED,
+        })
+    }
+}
+
+pub(super) struct Client {
+    http: reqwest::Client,
+    runtime: Runtime,
+    url: Url,
+    seconds: u64,
+}
+
+impl Server {
+    pub(super) fn client(&self) -> Result<Client, ClientError> {
+        let http = reqwest::Client::builder()
+            // It is on this machine, or at the end of a tunnel.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(Duration::from_secs(self.timeout))
+            .build()
+            .map_err(io::Error::other)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Client { http, runtime, url: self.url.clone(), seconds: self.timeout })
+    }
+}
+
+impl Client {
+    /// Asks for what is at `path`, which begins with a slash.
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.exchange(self.http.get(self.address(path)))
+    }
+
+    pub(super) fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.exchange(self.http.post(self.address(path)).json(body))
+    }
+
+    fn address(&self, path: &str) -> String {
+        format!("{}{path}", self.url.as_str().trim_end_matches('/'))
+    }
+
+    fn exchange<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, ClientError> {
+        let (status, body) = self.runtime.block_on(async {
+            let response = request.send().await.map_err(|error| self.failed(&error))?;
+            let status = response.status();
+            Ok::<_, ClientError>((status, self.read(response).await?))
+        })?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| self.strange(error.to_string()));
+        }
+        #[derive(serde::Deserialize)]
+        struct Refusal {
+            error: String,
+        }
+        match serde_json::from_slice::<Refusal>(&body) {
+            Ok(refusal) => Err(ClientError::Refused { status, message: refusal.error }),
+            Err(_) => Err(self.strange(format!("status {status}"))),
+        }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, ClientError> {
+        let mut body = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| self.failed(&error))? {
+            if body.len() + piece.len() > MAX_ANSWER_BYTES {
+                return Err(self.strange(format!("more than {MAX_ANSWER_BYTES} bytes")));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body)
+    }
+
+    fn failed(&self, error: &reqwest::Error) -> ClientError {
+        let url = self.url.clone();
+        // A connection that is not made in time was not made.
+        if error.is_timeout() && !error.is_connect() {
+            return ClientError::TimedOut { url, seconds: self.seconds };
+        }
+        let mut cause: &dyn Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        ClientError::Unreachable { url, reason: cause.to_string() }
+    }
+
+    fn strange(&self, reason: String) -> ClientError {
+        ClientError::Strange { url: self.url.clone(), reason }
+    }
+}

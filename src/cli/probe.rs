@@ -1,0 +1,153 @@
+//! `modelgate probe`: tries a model as the gateway would before it serves it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{FAILED, REJECTED};
+use crate::engine::{
+    Library, Probe as Probing, ProbeLimits, ProbeReport, ProbeRequest, SessionOptions,
+    run_probe_child,
+};
+use crate::types::{FileName, MODEL_FILE, RejectKind, Rejection};
+
+#[derive(Args, Debug)]
+pub(super) struct Probe {
+    /// A folder with model.onnx, or an .onnx file
+    #[arg(value_name = "PATH", required_unless_present = "child")]
+    path: Option<PathBuf>,
+    /// How the result is printed
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// ONNX Runtime's shared library, 1.28 or later [default: searched for]
+    #[arg(long, env = "MODELGATE_ONNXRUNTIME", value_name = "PATH")]
+    onnxruntime: Option<PathBuf>,
+    /// How long loading and trying may take
+    #[arg(long, value_name = "N", default_value_t = 60_000)]
+    timeout_ms: u64,
+    /// How much memory loading and trying may take
+    #[arg(long, value_name = "N", default_value_t = 8 << 30)]
+    memory_bytes: u64,
+    /// An operator domain to allow beside ai.onnx and ai.onnx.ml; may be repeated
+    #[arg(long = "allow-domain", value_name = "D")]
+    allowed_domains: Vec<String>,
+    /// Be the process that tries a model: an order on standard input
+    #[arg(long, hide = true, conflicts_with = "path")]
+    child: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
+impl Probe {
+    pub(super) fn run(self) -> ExitCode {
+        if self.child {
+            return run_probe_child();
+        }
+        let library = match Library::open(self.onnxruntime.as_deref()) {
+            Ok(library) => library,
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::from(FAILED);
+            }
+        };
+        match self.probe(&library) {
+            Ok(report) => {
+                println!("{}", self.good(&report));
+                ExitCode::SUCCESS
+            }
+            Err(rejection) if rejection.kind == RejectKind::Internal => {
+                eprintln!("the model could not be tried: {}", rejection.reason);
+                ExitCode::from(FAILED)
+            }
+            Err(rejection) => {
+                println!("{}", self.bad(&rejection));
+                ExitCode::from(REJECTED)
+            }
+        }
+    }
+
+    fn probe(&self, library: &Library) -> Result<ProbeReport, Rejection> {
+        let path = self.path.as_deref().unwrap_or(Path::new("."));
+        let missing = |error: std::io::Error| {
+            Rejection::new(RejectKind::Internal, format!("{}: {error}", path.display()))
+        };
+        let is_folder = fs::metadata(path).map_err(missing)?.is_dir();
+        let (folder, file) = match (is_folder, path.file_name().and_then(|name| name.to_str())) {
+            (true, _) => (path, MODEL_FILE),
+            (false, Some(name)) => (folder_of(path), name),
+            (false, None) => (path, ""),
+        };
+        let file = FileName::parse(file)
+            .map_err(|error| Rejection::new(RejectKind::Internal, error.to_string()))?;
+        let request = ProbeRequest {
+            folder: folder.to_owned(),
+            session: SessionOptions::default(),
+            labels: BTreeMap::new(),
+            max_batch_rows: 1,
+            limits: ProbeLimits {
+                wall_ms: self.timeout_ms,
+                cpu_ms: self.timeout_ms.saturating_mul(2),
+                memory_bytes: self.memory_bytes,
+            },
+            allowed_domains: self.allowed_domains.clone(),
+        };
+        Probing::new(library, &request).file(&file).run(&AtomicBool::new(false))
+    }
+
+    fn good(&self, report: &ProbeReport) -> String {
+        match self.output {
+            Output::Json => json!({ "accepted": true, "report": report }).to_string(),
+            Output::Table => table(report),
+        }
+    }
+
+    fn bad(&self, rejection: &Rejection) -> String {
+        match self.output {
+            Output::Json => json!({ "accepted": false, "rejection": rejection }).to_string(),
+            Output::Table => {
+                format!("rejected  {}\nreason    {}", rejection.kind.label(), rejection.reason)
+            }
+        }
+    }
+}
+
+/// The folder that a file lies in.
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn table(report: &ProbeReport) -> String {
+    let mut lines = vec!["accepted".to_owned()];
+    let mut line = |name: &str, value: String| lines.push(format!("{name:<13} {value}"));
+    for input in &report.signature.inputs {
+        line("input", input.to_string());
+    }
+    for output in &report.signature.outputs {
+        line("output", output.to_string());
+    }
+    line("load", format!("{} ms", report.load_ms));
+    line(
+        "one row",
+        match report.run_us {
+            Some(micros) => format!("{micros:.1} us"),
+            None => "does not run on made-up inputs".to_owned(),
+        },
+    );
+    line("memory", format!("{:.1} MiB at most", report.peak_bytes as f64 / f64::from(1 << 20)));
+    line("golden cases", report.golden_cases.to_string());
+    line("onnx runtime", report.onnxruntime.clone());
+    line("sandbox", report.sandbox.join(", "));
+    lines.join("\n")
+}

@@ -1,0 +1,394 @@
+//! Carries plans out: starts attempts, grants memory, publishes, drains.
+
+use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::bring_up::{BringUp, Happened, News};
+use super::decide::{Content, InstanceId, Plan, decide};
+use super::lifecycle::Lifecycle;
+use super::memory::Share;
+use super::model::{Draining, Instance, Ready};
+use super::report::unix_ms;
+use crate::engine::ProbeReport;
+use crate::registry::Progress;
+use crate::serving::{Loaded, ModelEntry};
+use crate::telemetry::VersionLabels;
+use crate::types::{Digest, ModelName, RejectKind, Rejection, Stage};
+
+/// How often a draining version is looked at, and after which time a warning
+/// says that it still has requests. It is never cut off.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+const DRAIN_WARNING: Duration = Duration::from_secs(60);
+
+/// Contents that answered, which are remembered of one model beyond those kept.
+const SERVED: usize = 4;
+
+impl Lifecycle {
+    /// Takes in what happened to an attempt.
+    pub(super) fn take_in(&mut self, News { model, attempt, what }: News) {
+        let Some(model) = self.models.get_mut(&model) else { return };
+        model.is_dirty = true;
+        if let Happened::Gone = what {
+            let Some(at) = model.draining.iter().position(|one| one.attempt == attempt) else {
+                return;
+            };
+            let gone = model.draining.remove(at);
+            gone.metrics.set_state(Stage::Gone.label());
+            let (name, content) = (model.name.clone(), gone.content);
+            self.audit_stage(&name, content, Stage::Gone, None);
+            return;
+        }
+        let find = |(_, instance): &(&InstanceId, &mut Instance)| instance.attempt == attempt;
+        // Whatever was called off has nothing more to say.
+        let Some((id, instance)) = model.instances.iter_mut().find(find) else { return };
+        let (name, content) = (model.name.clone(), id.content);
+        match what {
+            Happened::Stage(stage) => {
+                instance.trouble = None;
+                self.enter(&name, content, attempt, stage, None);
+            }
+            Happened::Trouble(reason) => {
+                if instance.trouble.as_ref() != Some(&reason) {
+                    tracing::warn!(model = %name, version = %content.version, reason, "trying again");
+                }
+                instance.trouble = Some(reason);
+            }
+            Happened::Probed(outcome) => {
+                let outcome = outcome.err().map_or("ok", RejectKind::label);
+                model.metrics.probed(outcome);
+            }
+            Happened::Sound(report, asking) => {
+                instance.report = Some(report);
+                instance.asking = Some(asking);
+            }
+            Happened::Ready(servable, share) => {
+                instance.ready = Some(Ready { servable, share });
+                self.enter(&name, content, attempt, Stage::Ready, None);
+            }
+            Happened::Rejected(rejection) => {
+                instance.rejection = Some(rejection.clone());
+                model.metrics.swapped("rejected", None);
+                self.enter(&name, content, attempt, Stage::Rejected, Some(rejection.to_string()));
+            }
+            Happened::Gone => {}
+        }
+    }
+
+    /// Moves an attempt to a stage, and tells everybody.
+    fn enter(
+        &mut self,
+        name: &ModelName,
+        content: Content,
+        attempt: u64,
+        stage: Stage,
+        reason: Option<String>,
+    ) {
+        let Some(model) = self.models.get_mut(name) else { return };
+        let own = model.instances.values_mut().find(|instance| instance.attempt == attempt);
+        let Some(instance) = own.filter(|one| one.stage.may_become(stage)) else { return };
+        instance.stage = stage;
+        instance.since = unix_ms();
+        instance.metrics.set_state(stage.label());
+        let (version, digest) = (content.version, content.digest);
+        match (stage, &instance.ready) {
+            (Stage::Ready, Some(Ready { servable, .. })) => tracing::info!(
+                model = %name, %version, %digest,
+                after_ms = instance.started.elapsed().as_millis() as u64,
+                run_us = servable.loaded.cost.predict(0) as f64 / 1e3,
+                batching = servable.loaded.may_batch(),
+                memory_bytes = servable.loaded.engine.memory_bytes(),
+                "model ready"
+            ),
+            (Stage::Rejected, _) => {
+                tracing::error!(model = %name, %version, %digest, reason, "model rejected");
+            }
+            _ => tracing::info!(model = %name, %version, stage = stage.label(), "model moves on"),
+        }
+        self.audit_stage(name, content, stage, reason);
+    }
+
+    /// Plans every model that something happened to, and acts.
+    pub(super) fn settle(&mut self) {
+        let spare_kept = self.models.values().any(|model| {
+            let asks = |(id, one): (&InstanceId, &Instance)| {
+                one.asking.is_some() && !model.plan.kept.contains(id)
+            };
+            model.instances.iter().any(asks)
+        });
+        let dirty: Vec<ModelName> = self
+            .models
+            .values()
+            .filter(|model| model.is_dirty)
+            .map(|model| model.name.clone())
+            .collect();
+        if dirty.is_empty() {
+            return;
+        }
+        let mut changes: Vec<(ModelName, Option<ModelEntry>)> = Vec::new();
+        let mut leaving: Vec<(ModelName, InstanceId, Instance)> = Vec::new();
+        for name in dirty {
+            self.plan(&name, spare_kept, &mut leaving);
+            let Some(model) = self.models.get_mut(&name) else { continue };
+            model.is_dirty = false;
+            let entry = model.entry();
+            let is_there = !model.listed.versions.is_empty() || model.remembered.hold.is_some();
+            let is_shown = is_there || entry.default.is_some() || !entry.known.is_empty();
+            changes.push((name.clone(), is_shown.then_some(entry)));
+            if model.is_gone() && leaving.iter().all(|(leaver, ..)| *leaver != name) {
+                self.models.remove(&name);
+                self.state_changed |= self.remembered.remove(&name).is_some();
+            }
+        }
+        // Readers that still hold the snapshot before it free their part of it.
+        drop(self.catalog.publish(changes));
+        for (name, id, instance) in leaving {
+            self.drain(&name, id, instance);
+        }
+        self.keep_cached();
+    }
+
+    fn plan(
+        &mut self,
+        name: &ModelName,
+        spare_kept: bool,
+        leaving: &mut Vec<(ModelName, InstanceId, Instance)>,
+    ) {
+        let Some(model) = self.models.get_mut(name) else { return };
+        let cache = &self.workshop.cache;
+        let plan = decide(&model.facts(spare_kept, |digest| cache.get(digest).is_some()));
+        for id in plan.drain.iter().chain(&plan.cancel).chain(&plan.forget) {
+            let Some(instance) = model.instances.remove(id) else { continue };
+            if instance.ready.is_some() {
+                leaving.push((name.clone(), *id, instance));
+            } else {
+                instance.call_off();
+                if instance.rejection.is_none() {
+                    let reason = Some("not wanted any more".to_owned());
+                    self.unaudited.push(super::report::stage_entry(
+                        name,
+                        id.content,
+                        Stage::Gone,
+                        reason,
+                    ));
+                }
+            }
+        }
+        let before = std::mem::replace(&mut model.plan, plan.clone());
+        for id in &plan.start {
+            self.begin(name, *id);
+        }
+        if before.default.map(|id| id.content) != plan.default.map(|id| id.content) {
+            self.swapped(name, &before, &plan);
+        }
+        self.grant(name, &plan);
+    }
+
+    /// Starts an attempt.
+    fn begin(&mut self, name: &ModelName, id: InstanceId) {
+        self.next_attempt += 1;
+        let attempt = self.next_attempt;
+        let Some(model) = self.models.get_mut(name) else { return };
+        let listed = model.listed.versions.get(&id.content.version);
+        let listed = listed.filter(|listed| listed.digest == id.content.digest).cloned();
+        let labels = VersionLabels::champion(name.clone(), id.content.version);
+        let metrics = self.workshop.telemetry.version(VersionLabels {
+            digest: Arc::from(id.content.digest.to_string()),
+            source: Arc::from(model.source.name()),
+            ..labels
+        });
+        let progress = Arc::new(Progress::default());
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let mut instance = Instance {
+            attempt,
+            stage: Stage::Fetching,
+            since: unix_ms(),
+            started: Instant::now(),
+            listed: listed.clone(),
+            trouble: None,
+            rejection: None,
+            report: None,
+            asking: None,
+            ready: None,
+            progress: Arc::clone(&progress),
+            counted_bytes: 0,
+            cancelled: Arc::clone(&cancelled),
+            task: None,
+            metrics: Arc::clone(&metrics),
+        };
+        metrics.set_state(Stage::Fetching.label());
+        if let Some(settings) = &model.settings.good {
+            let attempt = BringUp {
+                model: name.clone(),
+                content: id.content,
+                attempt,
+                listed,
+                source: Arc::clone(&model.source),
+                settings: Arc::clone(settings),
+                limits: self.setup.probe,
+                allowed_domains: self.setup.allowed_domains.clone(),
+                progress,
+                cancelled,
+                metrics,
+                workshop: Arc::clone(&self.workshop),
+                news: self.news.clone(),
+            };
+            instance.task = Some(tokio::spawn(attempt.run()).abort_handle());
+            model.instances.insert(id, instance);
+            self.audit_stage(name, id.content, Stage::Fetching, None);
+            return;
+        }
+        let reason = model.settings.error.clone().unwrap_or_default();
+        instance.rejection = Some(Rejection::new(RejectKind::BadOptions, reason.clone()));
+        model.instances.insert(id, instance);
+        self.enter(name, id.content, attempt, Stage::Rejected, Some(reason));
+    }
+
+    /// What answers changed: remembers and tells it.
+    fn swapped(&mut self, name: &ModelName, before: &Plan, plan: &Plan) {
+        let Some(model) = self.models.get_mut(name) else { return };
+        let Some(id) = plan.default else {
+            self.audit_swap(name, before.default.map(|id| id.content), None, "retired");
+            return;
+        };
+        let served = &mut model.remembered.served;
+        let is_back = before.default.is_some() && served.contains(&id.content);
+        served.retain(|content| *content != id.content);
+        served.insert(0, id.content);
+        let keep = model.settings.good.as_ref().map_or(0, |good| good.keep_previous);
+        served.truncate(SERVED.max(keep + 1));
+        self.state_changed = true;
+        let outcome = match (before.default, is_back) {
+            (None, _) => "first",
+            (Some(_), true) => "rolled_back",
+            (Some(_), false) => "swapped",
+        };
+        let took = model.instances.get(&id).filter(|_| !is_back).map(|one| one.started.elapsed());
+        model.metrics.swapped(outcome, took);
+        self.audit_swap(name, before.default.map(|id| id.content), Some(id.content), outcome);
+    }
+
+    /// Answers the attempts of a model that ask for memory, as far as there is some.
+    fn grant(&mut self, name: &ModelName, plan: &Plan) {
+        let budget = self.setup.memory_bytes;
+        let Some(model) = self.models.get_mut(name) else { return };
+        let in_place = plan.default.and_then(|id| model.servable(&id).cloned());
+        let any_signature = model.settings.good.as_ref().is_some_and(|good| good.any_signature);
+        let held = model.remembered.hold.is_some();
+        for (id, instance) in &mut model.instances {
+            let (Some(report), Some(_)) = (&instance.report, &instance.asking) else { continue };
+            let replaces = plan.target == Some(*id) && !any_signature && !held;
+            let incompatible = in_place
+                .as_ref()
+                .filter(|_| replaces)
+                .and_then(|old| report.signature.may_replace(old.signature()).err());
+            let answer = if let Some(error) = incompatible {
+                let reason = format!(
+                    "{error}; set `signature: any` in model.yaml to swap it in all the same"
+                );
+                Err(Rejection::new(RejectKind::Incompatible, reason))
+            } else if report.peak_bytes > budget {
+                Err(too_large(report, budget))
+            } else if let Some(share) = self.memory.take(report.peak_bytes, budget) {
+                Ok(share)
+            } else {
+                instance.trouble = Some(format!(
+                    "it waits for memory: it needs {} MiB, and {} of {} MiB are taken",
+                    report.peak_bytes >> 20,
+                    self.memory.held() >> 20,
+                    budget >> 20
+                ));
+                continue;
+            };
+            instance.trouble = None;
+            if let Some(asking) = instance.asking.take() {
+                give(asking, answer);
+            }
+        }
+    }
+
+    /// Lets a version finish its requests and frees it on the loading thread.
+    fn drain(&mut self, name: &ModelName, id: InstanceId, mut instance: Instance) {
+        let Some(Ready { servable, share }) = instance.ready.take() else { return };
+        instance.metrics.set_state(Stage::Draining.label());
+        let draining = Draining {
+            attempt: instance.attempt,
+            content: id.content,
+            since: unix_ms(),
+            memory: servable.loaded.engine.memory_bytes(),
+            metrics: instance.metrics,
+        };
+        let attempt = draining.attempt;
+        if let Some(model) = self.models.get_mut(name) {
+            model.draining.push(draining);
+            // So that the index shows it.
+            model.is_dirty = true;
+        }
+        self.audit_stage(name, id.content, Stage::Draining, None);
+        let loader = self.workshop.loader.clone();
+        let (news, name) = (self.news.clone(), name.clone());
+        tokio::spawn(async move {
+            until_alone(&name, &servable).await;
+            // Ends its lane, whose threads finish what waits there.
+            let loaded = Arc::clone(&servable.loaded);
+            drop(servable);
+            until_alone(&name, &loaded).await;
+            loader.run(move || free(loaded, share, news, name, attempt));
+        });
+    }
+
+    /// Tells the cache what it must not lose.
+    fn keep_cached(&self) {
+        let mut keep: HashSet<Digest> = HashSet::new();
+        for model in self.models.values() {
+            keep.extend(model.instances.keys().map(|id| id.content.digest));
+            keep.extend(model.draining.iter().map(|draining| draining.content.digest));
+            let previous = model.settings.good.as_ref().map_or(1, |good| good.keep_previous);
+            let served = model.remembered.served.iter().take(1 + previous);
+            keep.extend(served.map(|content| content.digest));
+            keep.extend(model.remembered.hold.iter().map(|hold| hold.digest));
+        }
+        *self.workshop.keep.lock().unwrap_or_else(PoisonError::into_inner) = keep;
+    }
+}
+
+fn give(asking: oneshot::Sender<Result<Share, Rejection>>, answer: Result<Share, Rejection>) {
+    // An attempt that was called off does not listen; its share comes back.
+    let _ = asking.send(answer);
+}
+
+fn too_large(report: &ProbeReport, budget: u64) -> Rejection {
+    let reason = format!(
+        "it needs {} MiB of memory, and all models together may take {} MiB (models.memory_bytes)",
+        report.peak_bytes >> 20,
+        budget >> 20
+    );
+    Rejection::new(RejectKind::OutOfMemory, reason)
+}
+
+/// Waits until nobody else holds it.
+async fn until_alone<T: Send + Sync>(name: &ModelName, held: &Arc<T>) {
+    let mut warned = Instant::now();
+    while Arc::strong_count(held) > 1 {
+        if warned.elapsed() > DRAIN_WARNING {
+            warned = Instant::now();
+            tracing::warn!(model = %name, "a version still has requests, or runs that go on");
+        }
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+fn free(
+    loaded: Arc<Loaded>,
+    share: Share,
+    news: mpsc::Sender<News>,
+    model: ModelName,
+    attempt: u64,
+) {
+    drop(loaded);
+    drop(share);
+    let _ = news.blocking_send(News { model, attempt, what: Happened::Gone });
+}

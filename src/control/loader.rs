@@ -1,0 +1,40 @@
+//! The thread on which models are loaded and freed, away from requests.
+
+use std::io;
+
+use crossbeam_channel::{Sender, unbounded};
+
+/// How much nicer than network threads loading is.
+const NICENESS: i32 = 19;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// One thread of low priority. Loads and frees queue up for it: there are at
+/// most as many as there are versions that are wanted.
+#[derive(Clone)]
+pub(super) struct Loader {
+    work: Sender<Work>,
+}
+
+impl Loader {
+    pub(super) fn start() -> io::Result<Loader> {
+        let (work, waiting) = unbounded::<Work>();
+        std::thread::Builder::new().name("loader".to_owned()).spawn(move || {
+            // Refused without the privilege to undo it later, which nobody needs.
+            let _ = rustix::process::nice(NICENESS);
+            for work in waiting {
+                // A panic of one load must not end all loading.
+                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+                if outcome.is_err() {
+                    tracing::error!("a panic while loading or freeing a model");
+                }
+            }
+        })?;
+        Ok(Loader { work })
+    }
+
+    pub(super) fn run(&self, work: impl FnOnce() + Send + 'static) {
+        // The thread lives as long as this handle.
+        let _ = self.work.send(Box::new(work));
+    }
+}
