@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -9,12 +10,12 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use modelgate::registry::{DirSource, Manifest, Source};
+use modelgate::registry::{self, DirSource, Manifest, Package, Progress, Source, Target};
 use modelgate::types::{RejectKind, Stage};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use support::versions::{block_on, find, model, write};
+use support::versions::{block_on, find, model, name, write};
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
@@ -232,6 +233,24 @@ fn pushes_at_once_become_versions_of_their_own() {
     assert_eq!(versions, (1..=PUSHES as u64).collect::<Vec<_>>());
     let listing = block_on(source(registry.path()).list()).expect("a listing");
     assert_eq!(listing.models["iris"].versions.len(), PUSHES);
+    assert_eq!(listing.unfinished, []);
+}
+
+#[test]
+fn pushes_of_one_program_at_once_never_take_one_number_twice() {
+    const PUSHES: u64 = 32;
+    let (registry, (files, _)) = (folder(), package());
+    let package = Package::collect(files.path(), None, None).expect("whole");
+    let (target, iris) = (Target::Dir(registry.path().to_owned()), name("iris"));
+    let (progress, target, iris) = (Progress::default(), &target, &iris);
+    let versions: BTreeSet<u64> = block_on(async {
+        let pushes = (0..PUSHES).map(|_| registry::push(target, iris, None, &package, &progress));
+        let pushed = futures_util::future::join_all(pushes).await.into_iter();
+        pushed.map(|pushed| pushed.expect("pushed").version.get()).collect()
+    });
+    assert_eq!(versions, (1..=PUSHES).collect());
+    let listing = block_on(source(registry.path()).list()).expect("a listing");
+    assert_eq!(listing.models["iris"].versions.len() as u64, PUSHES);
     assert_eq!(listing.unfinished, []);
 }
 

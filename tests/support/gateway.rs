@@ -44,7 +44,7 @@ pub struct Process {
 
 /// Kills a program when this one ends, however it ends: a shell sees its
 /// standard input close. Dropped, it lets the program be.
-struct Watchdog(Child);
+pub struct Watchdog(Child);
 
 /// What a program that has ended has left.
 #[derive(Debug)]
@@ -184,7 +184,7 @@ impl Launch {
 }
 
 impl Watchdog {
-    fn over(child: &Child) -> Watchdog {
+    pub fn over(child: &Child) -> Watchdog {
         let shell = Command::new("sh")
             .args(["-c", "cat >/dev/null; kill -9 \"$1\" 2>/dev/null", "watchdog"])
             .arg(child.id().to_string())

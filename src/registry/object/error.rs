@@ -12,9 +12,16 @@ pub(in crate::registry) fn from_store(error: &Error) -> SourceError {
     match error {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => SourceError::Denied(text),
         Error::NotFound { .. } | Error::Precondition { .. } => SourceError::Changed(text),
+        // Listings tell of a refusal by their text alone.
+        Error::Generic { .. } if has_status(&text, &["401", "403"]) => SourceError::Denied(text),
+        Error::Generic { .. } if has_status(&text, &["400", "404"]) => SourceError::Failed(text),
         Error::Generic { .. } => SourceError::Unreachable(text),
         _ => SourceError::Failed(text),
     }
+}
+
+fn has_status(text: &str, statuses: &[&str]) -> bool {
+    statuses.iter().any(|status| text.contains(&format!("status code: {status}")))
 }
 
 /// An error with its causes, without what might be secret: addresses lose

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use object_store::Error;
 
 use super::error::from_store;
 use super::hash::{self, Wanted};
@@ -72,10 +71,7 @@ async fn objects(shared: &Shared) -> Result<Models, SourceError> {
     loop {
         let next = tokio::time::timeout(shared.stall, listed.next()).await;
         let Some(meta) = next.map_err(|_| stalled(shared.stall))? else { break };
-        let meta = meta.map_err(|error| match error {
-            Error::NotFound { .. } => SourceError::Failed("there is no such bucket".to_owned()),
-            error => from_store(&error),
-        })?;
+        let meta = meta.map_err(|error| from_store(&error))?;
         count += 1;
         if count > MAX_OBJECTS {
             return Err(SourceError::Failed(format!("it holds more than {MAX_OBJECTS} objects")));
