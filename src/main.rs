@@ -1,14 +1,13 @@
 use std::ffi::c_char;
 use std::process::ExitCode;
+use std::ptr;
 
 /// Takes the place of the process's `malloc` too, so that models and requests share one pool.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// What jemalloc reads before anything is allocated: a thread of its own gives memory that
-/// nobody has used for a second back to the system, whoever freed it. A version that was
-/// unloaded and a burst of large bodies so leave nothing behind, and no thread that serves
-/// requests has to see to it. The environment variable `MALLOC_CONF` adds to it.
+/// What jemalloc reads before anything is allocated: memory that nobody has used for a second
+/// goes back to the system. The environment variable `MALLOC_CONF` adds to it.
 ///
 /// This is the type that jemalloc declares for it: a pointer to a C string.
 //
@@ -18,12 +17,34 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[expect(unsafe_code, reason = "jemalloc takes its options by a symbol")]
 pub static ALLOCATOR_OPTIONS: Option<&c_char> =
     // SAFETY: the first character of a literal is valid for ever.
-    Some(unsafe { &*c"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr() });
+    Some(unsafe { &*c"dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr() });
 
 fn main() -> ExitCode {
     // Before any thread starts: it is set in the environment.
     if let Err(error) = modelgate::engine::disable_telemetry() {
         eprintln!("{error}");
     }
-    modelgate::cli::run()
+    modelgate::cli::run(give_memory_back)
+}
+
+/// Starts a thread of the allocator's own that gives memory back, whoever freed it: a version
+/// that was unloaded and a burst of large bodies so leave nothing behind, and no thread that
+/// serves requests has to see to it. Without it only threads that go on allocating would.
+fn give_memory_back() {
+    let mut on = true;
+    // SAFETY: the name ends with NUL; `background_thread` takes a `bool`, which is what the last
+    // two arguments describe and which lives beyond the call; nothing is asked to be read.
+    #[expect(unsafe_code, reason = "jemalloc's interface is C's")]
+    let error = unsafe {
+        tikv_jemalloc_sys::mallctl(
+            c"background_thread".as_ptr(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            (&raw mut on).cast(),
+            size_of::<bool>(),
+        )
+    };
+    if error != 0 {
+        eprintln!("the allocator's thread does not start: memory is given back late");
+    }
 }
