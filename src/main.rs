@@ -6,8 +6,7 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What jemalloc reads before anything is allocated: memory that nobody has used for a second
-/// goes back to the system, whoever freed it. A version that was unloaded and a burst of large
-/// bodies so leave nothing behind. The environment variable `MALLOC_CONF` adds to it.
+/// goes back to the system. The environment variable `MALLOC_CONF` adds to it.
 ///
 /// This is the type that jemalloc declares for it: a pointer to a C string.
 //
@@ -24,9 +23,14 @@ fn main() -> ExitCode {
     if let Err(error) = modelgate::engine::disable_telemetry() {
         eprintln!("{error}");
     }
-    // A thread of jemalloc's own sees to it, so that none that serves requests has to.
+    modelgate::cli::run(give_memory_back)
+}
+
+/// Starts a thread of the allocator's own that gives memory back, whoever freed it: a version
+/// that was unloaded and a burst of large bodies so leave nothing behind, and no thread that
+/// serves requests has to see to it. Without it only threads that go on allocating would.
+fn give_memory_back() {
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-        eprintln!("freed memory goes back to the system late: {error}");
+        eprintln!("the allocator's thread does not start, so memory is given back late: {error}");
     }
-    modelgate::cli::run()
 }

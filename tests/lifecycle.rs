@@ -54,6 +54,14 @@ fn wait_until_not_ready(gateway: &Gateway) {
 }
 
 #[test]
+fn telemetry_of_the_library_is_off_whatever_the_environment_says() {
+    // The gateway refuses a library that would not be silenced, so that it starts is the proof.
+    let registry = registry();
+    let launch = Launch::new().models(registry.path()).env("ORT_DISABLE_TELEMETRY", "0");
+    launch.start().assert_serves();
+}
+
+#[test]
 fn requests_under_way_are_answered_before_the_end() {
     let registry = registry();
     let gateway = start(&registry, "");

@@ -38,10 +38,13 @@ const CANNOT_REACH: u8 = 4;
 const WAIT_TIMED_OUT: u8 = 5;
 const REJECTED: u8 = 6;
 
-/// Parses the command line and runs the verb.
-pub fn run() -> ExitCode {
+/// Parses the command line and runs the verb; `before_serving` first, where that is to serve.
+pub fn run(before_serving: fn()) -> ExitCode {
     match Arguments::parse().verb {
-        Verb::Serve(serve) => serve.run(),
+        Verb::Serve(serve) => {
+            before_serving();
+            serve.run()
+        }
         Verb::Models(models) => models.run(),
         Verb::Probe(probe) => probe.run(),
         Verb::Push(push) => push.run(),

@@ -37,7 +37,8 @@ pub(super) struct Probe {
     #[arg(
         long = "allow-domain",
         env = "MODELGATE_PROBE_ALLOW_DOMAIN",
-        value_name = "D", default_value = "com.microsoft",
+        value_name = "D",
+        default_value = "com.microsoft",
         value_delimiter = ','
     )]
     allowed_domains: Vec<String>,
