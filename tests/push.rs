@@ -240,7 +240,7 @@ fn pushes_at_once_become_versions_of_their_own() {
 fn pushes_of_one_program_at_once_never_take_one_number_twice() {
     const PUSHES: u64 = 32;
     let (registry, (files, _)) = (folder(), package());
-    let package = Package::collect(files.path(), None, None).expect("whole");
+    let package = Package::collect(files.path(), None, None, &Default::default()).expect("whole");
     let (target, iris) = (Target::Dir(registry.path().to_owned()), name("iris"));
     let (progress, target, iris) = (Progress::default(), &target, &iris);
     let versions: BTreeSet<u64> = block_on(async {
