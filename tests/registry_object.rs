@@ -35,7 +35,7 @@ fn package(bytes: usize) -> (TempDir, Package) {
     let files = folder();
     write(files.path(), "model.onnx", model(1, bytes));
     write(files.path(), "gewichte ä+1.bin", "weights");
-    let package = Package::collect(files.path(), None, None).expect("whole");
+    let package = Package::collect(files.path(), None, None, &Default::default()).expect("whole");
     (files, package)
 }
 
