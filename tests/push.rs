@@ -294,7 +294,7 @@ fn admin(name: &'static str, digest: String, states: Vec<Value>) -> String {
                 }
                 let model = json!({
                     "name": name, "registry": "models", "default": null, "hold": null,
-                    "labels": {}, "explicit": false, "versions": [version],
+                    "labels": {}, "explicit": false, "unloaded": [], "versions": [version],
                 });
                 (200, json!({"registries": [], "models": [model]}))
             } else {
