@@ -72,7 +72,10 @@ fn a_folder_becomes_the_next_version_with_its_manifest() {
     let (registry, (_files, path)) = (folder(), package());
     let to = registry.path().display().to_string();
     let more = folder();
-    write(more.path(), "golden", "{}");
+    let case = r#"[{"name": "NAME", "datatype": "FP32", "shape": [1], "data": [VALUE]}]"#;
+    let case = |name: &str, value: &str| case.replace("NAME", name).replace("VALUE", value);
+    let golden = format!(r#"{{"inputs": {}, "outputs": {}}}"#, case("x", "1"), case("y", "-1"));
+    write(more.path(), "golden", golden);
     write(more.path(), "profile", "{}");
     let golden = more.path().join("golden").display().to_string();
     let profile = more.path().join("profile").display().to_string();

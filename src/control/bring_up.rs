@@ -28,6 +28,9 @@ use crate::types::{Digest, ModelName, RejectKind, Rejection, Stage};
 const FETCHES: usize = 4;
 const PROBES: usize = 1;
 
+/// Fetches that are tried again because a file was not what its digest says.
+const MISMATCHES: u32 = 2;
+
 /// The cache's note about a version that has been probed.
 const PROBE_NOTE: &str = "probe";
 
@@ -158,6 +161,7 @@ impl BringUp {
         };
         let _permit = self.workshop.fetching.acquire().await.map_err(|_| called_off())?;
         let mut backoff = Backoff::new(Duration::from_secs(60));
+        let mut mismatches = 0;
         loop {
             let keep = self.workshop.kept();
             let cache = &self.workshop.cache;
@@ -165,6 +169,14 @@ impl BringUp {
                 Ok(folder) => {
                     self.tell(Happened::Stage(Stage::Verifying)).await;
                     return Ok(folder);
+                }
+                // A file of the right size may still be being written.
+                Err(FetchError::Rejected(rejection))
+                    if rejection.kind == RejectKind::DigestMismatch && mismatches < MISMATCHES =>
+                {
+                    mismatches += 1;
+                    self.tell(Happened::Trouble(rejection.reason)).await;
+                    backoff.wait(1).await;
                 }
                 Err(FetchError::Rejected(rejection)) => return Err(rejection),
                 Err(FetchError::Source(error)) => {

@@ -39,8 +39,8 @@ const TICK: Duration = Duration::from_millis(500);
 const PASSES: usize = 4;
 
 /// How long a registry may take to answer at the start before what it said
-/// last is used.
-const START_PATIENCE: Duration = Duration::from_secs(2);
+/// last is used, and a version to come up that another can answer for.
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the lifecycle works with.
 pub struct Parts {
@@ -230,13 +230,12 @@ impl Lifecycle {
             Ok(listing) => listing,
         };
         registry.synced(&listing, &self.workshop.telemetry);
-        if registry.listing.is_none()
-            && let Some(journal) = &self.journal
-        {
-            // An empty registry retires nothing across a restart either.
-            registry.listing = journal.listing(registry.source.name());
-        }
-        let accepted = wanted::accept(registry.listing.as_ref(), listing);
+        // An empty registry retires nothing across a restart either.
+        let before = match (&registry.listing, &self.journal) {
+            (None, Some(journal)) => journal.listing(registry.source.name()),
+            (listing, _) => listing.clone(),
+        };
+        let accepted = wanted::accept(before.as_ref(), listing);
         if accepted.was_emptied {
             registry.error =
                 Some("it states no models at all; what it stated before remains".into());

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::decide::Content;
 use super::journal::AUDIT_RECENT;
-use super::lifecycle::{Lifecycle, Loads};
+use super::lifecycle::{Lifecycle, Loads, START_PATIENCE};
 use super::registries::Registry;
 use super::status::{AuditEntry, Status};
 use crate::types::{ModelName, Stage};
@@ -115,8 +115,12 @@ impl Lifecycle {
         self.workshop.telemetry.cache_bytes(self.workshop.cache.bytes());
         let instances = || self.models.values().flat_map(|model| model.instances.values());
         let is_coming = self.models.values().any(|model| {
-            let coming = |stage| !matches!(stage, Stage::Ready | Stage::Rejected);
-            model.plan.default.is_none() && model.instances.values().any(|one| coming(one.stage))
+            let has_default = model.plan.default.is_some();
+            model.instances.values().any(|one| {
+                let is_underway = !matches!(one.stage, Stage::Ready | Stage::Rejected);
+                // Where something answers, what takes long is not waited for.
+                is_underway && !(has_default && one.started.elapsed() > START_PATIENCE)
+            })
         });
         let loads = Loads {
             settled: !is_coming && self.registries.iter().all(Registry::is_settled),
