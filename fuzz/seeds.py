@@ -90,12 +90,42 @@ PROTOBUF = [
 ]
 
 
+def weights(*parts):
+    return field(1, 2) + field(2, 1) + field(8, "w") + b"".join(parts)
+
+
+def model(graph, *more):
+    return field(1, 9) + field(7, graph) + field(8, field(2, 21)) + b"".join(more)
+
+
+def entry(key, value):
+    return field(13, field(1, key) + field(2, value))
+
+
+RAW = weights(field(9, bytes(8)))
+EXTERNAL = weights(entry("location", "w.bin"), entry("offset", "8"), field(14, 1))
+NODE = field(4, "Constant") + field(5, field(1, "value") + field(5, RAW) + field(20, 4))
+
+ONNX = [
+    model(field(1, NODE) + field(5, RAW)),
+    model(field(5, EXTERNAL)),
+    model(field(15, field(1, RAW) + field(2, RAW) + field(3, 4))),
+    model(
+        field(1, field(4, "If") + field(5, field(6, field(1, NODE) + field(5, EXTERNAL)))),
+        field(25, field(1, "F") + field(10, "local") + field(7, NODE)),
+        field(20, field(1, field(5, EXTERNAL))),
+    ),
+    model(field(1, field(4, "F") + field(7, "local"))),
+]
+
+
 def main():
     root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent / "corpus")
     for target, seeds in [
         ("json_infer", [seed.encode() for seed in JSON]),
         ("binary_infer", BINARY),
         ("protobuf_infer", PROTOBUF),
+        ("onnx_scan", ONNX),
     ]:
         folder = root / target
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,10 +11,10 @@ python3 fuzz/seeds.py fuzz/corpus
 cargo fuzz build --release
 
 failed=0
-for target in json_infer binary_infer protobuf_infer; do
+for target in json_infer binary_infer protobuf_infer onnx_scan; do
     log=$(mktemp)
     dict=()
-    [ "$target" = protobuf_infer ] || dict=(-dict=fuzz/json.dict)
+    case $target in json_infer | binary_infer) dict=(-dict=fuzz/json.dict) ;; esac
     status=0
     cargo fuzz run --release "$target" -- \
         -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 \

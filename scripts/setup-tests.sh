@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the tests need beyond the build: published models that are not in the repository, and the
-# Python clients. A second run finds both in place and ends at once.
+# What the tests need beyond the build: published models that are not in the repository, the Python
+# clients, and an S3 server. A second run finds all in place and ends at once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,18 +23,24 @@ python3 scripts/from-wheel.py --wheel silero-vad==6.2.3 --platform any \
     "silero_vad/data/silero_vad.onnx=$models/silero-vad/1/model.onnx" \
     "silero_vad/data/silero_vad_16k_op15.onnx=$models/silero-vad-16k/1/model.onnx"
 
-environment=.cache/venv
-requirements=tests/clients/requirements.txt
-stamp=$environment/installed-requirements.txt
 mkdir -p .cache
 exec 9>.cache/venv.lock
 flock 9
-if ! cmp -s "$requirements" "$stamp"; then
+
+# Installs what the file `$2` names into the environment `$1`, unless it is there.
+install() {
+    local environment=$1 requirements=$2
+    local stamp=$environment/installed-requirements.txt
+    if cmp -s "$requirements" "$stamp"; then return; fi
     # Without pip inside: Debian's python3 has no ensurepip unless python3-venv is installed, and
     # pip can install into another environment.
     python3 -m venv --clear --without-pip "$environment"
-    echo "installing the Python clients" >&2
+    echo "installing $requirements" >&2
     python3 -m pip --python "$environment/bin/python" install --quiet --disable-pip-version-check \
         --requirement "$requirements"
     cp "$requirements" "$stamp"
-fi
+}
+
+install .cache/venv tests/clients/requirements.txt
+# Of its own: it brings other versions of what the clients need.
+install .cache/moto tests/moto/requirements.txt

@@ -1,6 +1,5 @@
 use std::ffi::c_char;
 use std::process::ExitCode;
-use std::ptr;
 
 /// Takes the place of the process's `malloc` too, so that models and requests share one pool.
 #[global_allocator]
@@ -31,20 +30,7 @@ fn main() -> ExitCode {
 /// that was unloaded and a burst of large bodies so leave nothing behind, and no thread that
 /// serves requests has to see to it. Without it only threads that go on allocating would.
 fn give_memory_back() {
-    let mut on = true;
-    // SAFETY: the name ends with NUL; `background_thread` takes a `bool`, which is what the last
-    // two arguments describe and which lives beyond the call; nothing is asked to be read.
-    #[expect(unsafe_code, reason = "jemalloc's interface is C's")]
-    let error = unsafe {
-        tikv_jemalloc_sys::mallctl(
-            c"background_thread".as_ptr(),
-            ptr::null_mut(),
-            ptr::null_mut(),
-            (&raw mut on).cast(),
-            size_of::<bool>(),
-        )
-    };
-    if error != 0 {
-        eprintln!("the allocator's thread does not start: memory is given back late");
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        eprintln!("the allocator's thread does not start, so memory is given back late: {error}");
     }
 }

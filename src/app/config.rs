@@ -14,10 +14,12 @@ mod models;
 mod onnxruntime;
 mod parse;
 mod range;
+mod registries;
 mod server;
 mod shown;
 mod telemetry;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,7 @@ pub use model::{
 };
 pub use models::{ModelsConfig, ProbeConfig};
 pub use onnxruntime::{OnnxRuntimeConfig, Optimization, SessionOptions};
+pub use registries::{AzureConfig, DirConfig, GcsConfig, RegistryConfig, S3Config};
 pub use server::{ServerConfig, ShutdownConfig};
 pub use shown::shown;
 pub use telemetry::TelemetryConfig;
@@ -43,6 +46,8 @@ pub struct Config {
     pub server: ServerConfig,
     pub limits: LimitsConfig,
     pub onnxruntime: OnnxRuntimeConfig,
+    /// By name; `models` is that of `models.dir`.
+    pub registries: BTreeMap<String, RegistryConfig>,
     pub models: ModelsConfig,
     pub telemetry: TelemetryConfig,
 }
@@ -85,6 +90,11 @@ impl Validate for Config {
         self.server.validate().map_err(|problem| problem.within("server"))?;
         self.limits.validate().map_err(|problem| problem.within("limits"))?;
         self.onnxruntime.validate().map_err(|problem| problem.within("onnxruntime"))?;
+        for (name, registry) in &self.registries {
+            registries::check_name(name).map_err(|problem| problem.within("registries"))?;
+            let within = |problem: Problem| problem.within(&format!("registries.{name}"));
+            registry.validate().map_err(within)?;
+        }
         self.models.validate().map_err(|problem| problem.within("models"))?;
         self.telemetry.validate().map_err(|problem| problem.within("telemetry"))
     }

@@ -3,7 +3,7 @@
 
 pub mod config;
 mod files;
-mod registries;
+pub mod registries;
 mod reload;
 mod stop;
 mod wire;
@@ -27,7 +27,7 @@ use crate::registry::{Cache, CacheError, Listing, Source, SourceError};
 use crate::request::Gateway;
 use crate::telemetry::{Telemetry, TelemetryOptions};
 use config::Config;
-use registries::RegistriesError;
+use registries::{MODELS, RegistryError};
 pub use reload::Origin;
 use reload::Reload;
 use stop::Signals;
@@ -35,15 +35,12 @@ use stop::Signals;
 /// How long a check waits for versions that are being written.
 const CHECK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The registry that `models.dir` names.
-const MODELS: &str = "models";
-
 #[derive(Debug, Error)]
 pub enum AppError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
-    Registries(#[from] RegistriesError),
+    Registries(#[from] RegistryError),
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]

@@ -9,7 +9,7 @@ use crate::api::WireLimits;
 use crate::api::codec::DecodeLimits;
 use crate::api::net::TimeLimits;
 use crate::control::{LabelTarget, ModelSettings, Setup, VersionPolicy};
-use crate::engine::{self, ProbeLimits};
+use crate::engine;
 use crate::registry::Source;
 use crate::serving::{Execution, ExecutionOptions};
 use crate::types::{ModelName, Version};
@@ -82,16 +82,11 @@ pub(super) fn model_settings(
 
 /// What the lifecycle works by.
 pub(super) fn setup(config: &Config, sources: Vec<Arc<dyn Source>>) -> Setup {
-    let probe = &config.models.probe;
     let of_models = config.clone();
     Setup {
         sources,
         settings: Arc::new(move |name, options| model_settings(&of_models, name, options)),
-        probe: ProbeLimits {
-            wall_ms: probe.timeout_ms,
-            cpu_ms: probe.cpu_ms,
-            memory_bytes: probe.memory_bytes,
-        },
+        probe: config.models.probe.limits(),
         allowed_domains: config.models.allowed_domains.clone(),
         memory_bytes: match config.models.memory_bytes {
             0 => machine_memory() / 5 * 4,

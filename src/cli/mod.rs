@@ -4,6 +4,7 @@ mod client;
 mod models;
 mod output;
 mod probe;
+mod push;
 mod serve;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Verb {
     Models(models::Models),
     /// Try a model in a sandbox, as the gateway does before it serves it
     Probe(probe::Probe),
+    /// Bring a new version of a model into a registry
+    Push(push::Push),
 }
 
 /// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
@@ -44,5 +47,6 @@ pub fn run(before_serving: fn()) -> ExitCode {
         }
         Verb::Models(models) => models.run(),
         Verb::Probe(probe) => probe.run(),
+        Verb::Push(push) => push.run(),
     }
 }

@@ -22,19 +22,25 @@ pub(super) struct Probe {
     #[arg(value_name = "PATH", required_unless_present = "child")]
     path: Option<PathBuf>,
     /// How the result is printed
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    #[arg(short, long, env = "MODELGATE_OUTPUT", value_enum, default_value_t = Output::Table)]
     output: Output,
     /// ONNX Runtime's shared library, 1.28 or later [default: searched for]
     #[arg(long, env = "MODELGATE_ONNXRUNTIME", value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
     /// How long loading and trying may take
-    #[arg(long, value_name = "N", default_value_t = 60_000)]
+    #[arg(long, env = "MODELGATE_PROBE_TIMEOUT_MS", value_name = "N", default_value_t = 60_000)]
     timeout_ms: u64,
     /// How much memory loading and trying may take
-    #[arg(long, value_name = "N", default_value_t = 8 << 30)]
+    #[arg(long, env = "MODELGATE_PROBE_MEMORY_BYTES", value_name = "N", default_value_t = 8 << 30)]
     memory_bytes: u64,
     /// An operator domain to allow beside ai.onnx and ai.onnx.ml; may be repeated
-    #[arg(long = "allow-domain", value_name = "D")]
+    #[arg(
+        long = "allow-domain",
+        env = "MODELGATE_PROBE_ALLOW_DOMAIN",
+        value_name = "D",
+        default_value = "com.microsoft",
+        value_delimiter = ','
+    )]
     allowed_domains: Vec<String>,
     /// Be the process that tries a model: an order on standard input
     #[arg(long, hide = true, conflicts_with = "path")]

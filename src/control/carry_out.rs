@@ -115,7 +115,7 @@ impl Lifecycle {
     pub(super) fn settle(&mut self) {
         let spare_kept = self.models.values().any(|model| {
             let asks = |(id, one): (&InstanceId, &Instance)| {
-                one.asking.is_some() && !model.plan.kept.contains(id)
+                one.is_blocked && !model.plan.kept.contains(id)
             };
             model.instances.iter().any(asks)
         });
@@ -133,7 +133,6 @@ impl Lifecycle {
         for name in dirty {
             self.plan(&name, spare_kept, &mut leaving);
             let Some(model) = self.models.get_mut(&name) else { continue };
-            model.is_dirty = false;
             let entry = model.entry();
             let is_there = !model.listed.versions.is_empty() || model.remembered.hold.is_some();
             let is_shown = is_there || entry.default.is_some() || !entry.known.is_empty();
@@ -158,6 +157,7 @@ impl Lifecycle {
         leaving: &mut Vec<(ModelName, InstanceId, Instance)>,
     ) {
         let Some(model) = self.models.get_mut(name) else { return };
+        model.is_dirty = false;
         let cache = &self.workshop.cache;
         let plan = decide(&model.facts(spare_kept, |digest| cache.get(digest).is_some()));
         for id in plan.drain.iter().chain(&plan.cancel).chain(&plan.forget) {
@@ -212,6 +212,7 @@ impl Lifecycle {
             rejection: None,
             report: None,
             asking: None,
+            is_blocked: false,
             ready: None,
             progress: Arc::clone(&progress),
             counted_bytes: 0,
@@ -295,6 +296,9 @@ impl Lifecycle {
             } else if let Some(share) = self.memory.take(report.peak_bytes, budget) {
                 Ok(share)
             } else {
+                // Plans from now on may make room for it.
+                model.is_dirty |= !instance.is_blocked;
+                instance.is_blocked = true;
                 instance.trouble = Some(format!(
                     "it waits for memory: it needs {} MiB, and {} of {} MiB are taken",
                     report.peak_bytes >> 20,
@@ -304,6 +308,7 @@ impl Lifecycle {
                 continue;
             };
             instance.trouble = None;
+            instance.is_blocked = false;
             if let Some(asking) = instance.asking.take() {
                 give(asking, answer);
             }

@@ -191,7 +191,7 @@ impl Lifecycle {
         }
         for model in self.models.values_mut() {
             // Memory may have come free elsewhere.
-            model.is_dirty |= model.instances.values().any(|instance| instance.asking.is_some());
+            model.is_dirty |= model.instances.values().any(|instance| instance.is_blocked);
         }
     }
 

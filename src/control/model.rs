@@ -53,8 +53,10 @@ pub(super) struct Instance {
     pub(super) trouble: Option<String>,
     pub(super) rejection: Option<Rejection>,
     pub(super) report: Option<ProbeReport>,
-    /// Set while it waits for memory.
+    /// Set from when it asks for memory until it is answered.
     pub(super) asking: Option<oneshot::Sender<Result<Share, Rejection>>>,
+    /// There was not enough for it so far.
+    pub(super) is_blocked: bool,
     pub(super) ready: Option<Ready>,
     pub(super) progress: Arc<Progress>,
     /// How much of the progress the metrics have counted.
@@ -96,7 +98,7 @@ impl Instance {
     fn standing(&self) -> Standing {
         match self.stage {
             Stage::Fetching | Stage::Verifying => Standing::Coming,
-            _ if self.asking.is_some() => Standing::Blocked,
+            _ if self.is_blocked => Standing::Blocked,
             Stage::Probing | Stage::Loading | Stage::Warming => Standing::Committed,
             Stage::Ready | Stage::Draining => Standing::Ready,
             Stage::Rejected | Stage::Gone => Standing::Rejected,

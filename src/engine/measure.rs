@@ -61,29 +61,54 @@ pub fn measure(engine: &dyn Engine, max_rows: usize) -> Measured {
     Measured { runs: true, batchable, costs: costs.into_iter().flatten().collect() }
 }
 
-/// Runs the model on one made-up row, again and again for about `limit` once it has run,
-/// and tells its quickest run.
+/// What a few runs of one made-up row have shown.
+pub(super) struct Tried {
+    pub(super) quickest: Duration,
+    variant: Variant,
+}
+
+/// Runs the model on one made-up row, again and again for about `limit` once it has run.
 ///
 /// # Errors
 /// When it runs on no made-up input: the reason of the first try.
-pub(super) fn quickest_run(engine: &dyn Engine, limit: Duration) -> Result<Duration, EngineError> {
+pub(super) fn try_one_row(engine: &dyn Engine, limit: Duration) -> Result<Tried, EngineError> {
+    let wanted: Vec<usize> = (0..engine.signature().outputs.len()).collect();
     let mut refused = None;
     for variant in generated::variants(engine.signature()) {
         let Some(inputs) = generated::inputs(engine.signature(), 1, variant, 1) else { continue };
         let started = Instant::now();
-        let wanted: Vec<usize> = (0..engine.signature().outputs.len()).collect();
         // No deadline: whoever asks has one for all of it.
         match engine.run(&generated::as_inputs(&inputs), &wanted, None) {
             Ok(_) => {
                 let taken = started.elapsed();
                 let timed = cost(engine, 1, &inputs, Some(taken), Instant::now() + limit);
-                return Ok(timed.map_or(taken, |cost| Duration::from_nanos(cost.nanos)));
+                let quickest = timed.map_or(taken, |cost| Duration::from_nanos(cost.nanos));
+                return Ok(Tried { quickest, variant });
             }
             Err(error) => refused = refused.or(Some(error)),
         }
     }
     let too_large = || EngineError::Run("its inputs are too large to make up".to_owned());
     Err(refused.unwrap_or_else(too_large))
+}
+
+/// Runs one made-up batch of `max_rows`, or of as many rows as should take `limit`.
+///
+/// # Errors
+/// When it fails, as every batch does of a model that takes none.
+pub(super) fn try_batch(
+    engine: &dyn Engine,
+    tried: &Tried,
+    max_rows: usize,
+    limit: Duration,
+) -> Result<(), EngineError> {
+    let in_time = limit.as_nanos() / tried.quickest.as_nanos().max(1);
+    let rows = max_rows.min(usize::try_from(in_time).unwrap_or(usize::MAX));
+    match generated::inputs(engine.signature(), rows, tried.variant, 1) {
+        // Some models take longer by the row the more rows there are.
+        Some(inputs) if rows > 1 => run(engine, &inputs, Instant::now() + limit * 3).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// The first made-up input that ran.

@@ -11,7 +11,6 @@ mod walk;
 mod wire;
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
@@ -96,8 +95,12 @@ pub fn scan_reader<R: Read + Seek>(
 pub fn is_complete(path: &Path) -> io::Result<bool> {
     const GRAPH: u32 = 7;
     const OPERATOR_SET: u32 = 8;
-    let file = File::open(path)?;
-    let bytes = file.metadata()?.len();
+    let file = external::open(path)?;
+    let data = file.metadata()?;
+    if !data.is_file() {
+        return Ok(false);
+    }
+    let bytes = data.len();
     let mut wire = Wire::new(file, bytes);
     let (mut has_graph, mut has_operators) = (false, false);
     for _ in 0..MOST_TOP_FIELDS {

@@ -268,6 +268,23 @@ fn a_model_that_ends_early_is_said_to_be_truncated() {
 }
 
 #[test]
+fn what_is_no_file_is_never_complete_and_holds_nobody_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+    assert!(!is_complete(&pipe).expect("an answer"));
+    assert!(!is_complete(folder.path()).expect("an answer"));
+    let said = scan_file(&pipe, &ScanRules::default()).expect_err("a refusal").to_string();
+    assert!(said.contains("not a regular file"), "{said}");
+    let linked = folder.path().join("link");
+    std::fs::write(folder.path().join("model.onnx"), model(&[])).expect("a file");
+    std::os::unix::fs::symlink(folder.path().join("model.onnx"), &linked).expect("a link");
+    assert!(is_complete(&linked).expect("an answer"));
+    assert!(is_complete(&folder.path().join("none")).is_err());
+}
+
+#[test]
 fn files_that_are_no_plain_files_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let (outside, inside) = (folder.path().join("outside"), folder.path().join("inside"));

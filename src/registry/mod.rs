@@ -5,8 +5,10 @@ mod complete;
 mod content;
 mod digest;
 mod dir;
-mod folder;
 mod manifest;
+mod object;
+mod push;
+mod secret;
 mod source;
 
 pub use crate::types::{
@@ -15,8 +17,10 @@ pub use crate::types::{
 pub use cache::{Cache, CacheError, FetchError};
 pub use digest::{file_digest, version_digest};
 pub use dir::DirSource;
-pub use folder::{FolderError, Found, list, sha256};
 pub use manifest::{Manifest, ManifestError, Provenance};
+pub use object::{AzureOptions, Bucket, GcsOptions, ObjectSource, S3Options};
+pub use push::{Package, PushError, Pushed, Target, push};
+pub use secret::Secret;
 pub use source::{
     Listed, ListedFile, ListedModel, Listing, Progress, Source, SourceError, Unfinished,
 };

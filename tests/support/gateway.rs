@@ -44,7 +44,7 @@ pub struct Process {
 
 /// Kills a program when this one ends, however it ends: a shell sees its
 /// standard input close. Dropped, it lets the program be.
-struct Watchdog(Child);
+pub struct Watchdog(Child);
 
 /// What a program that has ended has left.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ impl Launch {
                 command.env_remove(&name);
             }
         }
+        // Cargo sets it for the tests; the program has to see to it itself.
+        command.env_remove("ORT_DISABLE_TELEMETRY");
         command.arg("serve").stdin(Stdio::null());
         let folder = tempfile::tempdir().expect("a folder for the configuration");
         Launch { command, folder, config: String::new(), data: None }
@@ -182,7 +184,7 @@ impl Launch {
 }
 
 impl Watchdog {
-    fn over(child: &Child) -> Watchdog {
+    pub fn over(child: &Child) -> Watchdog {
         let shell = Command::new("sh")
             .args(["-c", "cat >/dev/null; kill -9 \"$1\" 2>/dev/null", "watchdog"])
             .arg(child.id().to_string())

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::expand;
 use super::model::{ModelOptions, ServingOptions};
 use super::range::{Problem, Validate, within};
+use crate::engine::ProbeLimits;
 use crate::types::ModelName;
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -60,6 +61,16 @@ pub struct ProbeConfig {
 impl Default for ProbeConfig {
     fn default() -> ProbeConfig {
         ProbeConfig { timeout_ms: 60_000, cpu_ms: 60_000, memory_bytes: 4 << 30 }
+    }
+}
+
+impl ProbeConfig {
+    pub fn limits(&self) -> ProbeLimits {
+        ProbeLimits {
+            wall_ms: self.timeout_ms,
+            cpu_ms: self.cpu_ms,
+            memory_bytes: self.memory_bytes,
+        }
     }
 }
 

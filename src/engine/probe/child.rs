@@ -12,13 +12,16 @@ use super::messages::{MOST_BYTES, Message, Order};
 use super::sandbox::{self, Confinement};
 use super::{ProbeReport, verdict};
 use crate::engine::golden::{self, Golden, GoldenError};
-use crate::engine::measure::quickest_run;
-use crate::engine::{EngineError, Library, OrtEngine};
+use crate::engine::measure::{try_batch, try_one_row};
+use crate::engine::{Engine, EngineError, Library, OrtEngine};
 use crate::onnx::{self, ScanRules};
 use crate::types::{GOLDEN_FILE, MODEL_FILE, RejectKind, Rejection};
 
 /// How long one row is run over and over once it has run.
 const MEASURED_FOR: Duration = Duration::from_millis(300);
+
+/// How long one batch of as many rows as may run together is expected to take at most.
+const BATCH_FOR: Duration = Duration::from_secs(1);
 
 /// What `modelgate probe --child` does: reads an order from standard input and answers
 /// on standard output. Fails where nobody can be answered.
@@ -45,8 +48,9 @@ fn obey() -> io::Result<()> {
             return say(&Message::Bad(Rejection::new(RejectKind::Internal, error.to_string())));
         }
     };
-    let mut status = Status::own()?;
-    let before = status.memory()?;
+    let mut status = Status::own().ok();
+    let mut memory = move || status.as_mut().and_then(|s| s.memory().ok()).unwrap_or_default();
+    let before = memory();
     say(&Message::Ready { resident: before.resident })?;
     let limits = &order.request.limits;
     let confinement = Confinement {
@@ -54,23 +58,30 @@ fn obey() -> io::Result<()> {
         cpu_ms: limits.cpu_ms,
         mapped_bytes: before.mapped.saturating_add(limits.memory_bytes),
     };
-    let in_force = sandbox::enter(&confinement)?;
-    let tried = catch_unwind(AssertUnwindSafe(|| try_model(&library, &order)));
-    let message = match tried {
-        Ok(Ok(mut report)) => {
-            report.peak_bytes = status.memory()?.peak.saturating_sub(before.resident);
-            report.sandbox = in_force;
-            Message::Good(report)
-        }
-        Ok(Err(rejection)) => Message::Bad(rejection),
-        Err(panic) => {
-            let said = panic.downcast_ref::<String>().map(String::as_str);
-            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
-            let why = format!("trying the model panicked: {said}");
-            Message::Bad(Rejection::new(RejectKind::Crashed, why))
+    let message = match sandbox::enter(&confinement) {
+        Ok(in_force) => match try_safely(&library, &order) {
+            Ok(report) => {
+                let peak_bytes = memory().peak.saturating_sub(before.resident);
+                Message::Good(ProbeReport { peak_bytes, sandbox: in_force, ..report })
+            }
+            Err(rejection) => Message::Bad(rejection),
+        },
+        Err(error) => {
+            let why = format!("the probe cannot be confined: {error}");
+            Message::Bad(Rejection::new(RejectKind::Internal, why))
         }
     };
     say(&message)
+}
+
+/// [`try_model`], with a panic as a rejection.
+fn try_safely(library: &Library, order: &Order) -> Result<ProbeReport, Rejection> {
+    catch_unwind(AssertUnwindSafe(|| try_model(library, order))).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        let why = format!("trying the model panicked: {said}");
+        Err(Rejection::new(RejectKind::Crashed, why))
+    })
 }
 
 fn say(message: &Message) -> io::Result<()> {
@@ -92,20 +103,17 @@ fn try_model(library: &Library, order: &Order) -> Result<ProbeReport, Rejection>
     let golden = golden_of(&path)?;
     let started = Instant::now();
     let engine = OrtEngine::load(library, &path, &request.session)
-        .and_then(|engine| engine.with_labels(&request.labels))
-        .map_err(|error| rejection(RejectKind::LoadFailed, error))?;
+        .map_err(|error| rejection(RejectKind::LoadFailed, error))?
+        .with_labels(&request.labels)
+        .map_err(|error| rejection(RejectKind::BadOptions, error))?;
     let load_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let run_us = match quickest_run(&engine, MEASURED_FOR) {
-        Ok(quickest) => Some(quickest.as_nanos() as f64 / 1e3),
-        Err(EngineError::Run(reason)) if !verdict::is_about_memory(&reason) => None,
-        Err(error) => return Err(rejection(RejectKind::LoadFailed, error)),
-    };
+    let run_us = try_runs(&engine, request.max_batch_rows)?;
     let golden_cases = match golden {
         Some(golden) => golden::check(&engine, &golden, None).map_err(unlike_golden)?,
         None => 0,
     };
     Ok(ProbeReport {
-        signature: crate::engine::Engine::signature(&engine).clone(),
+        signature: engine.signature().clone(),
         peak_bytes: 0,
         load_ms,
         run_us,
@@ -113,6 +121,27 @@ fn try_model(library: &Library, order: &Order) -> Result<ProbeReport, Rejection>
         onnxruntime: library.version().to_owned(),
         sandbox: Vec::new(),
     })
+}
+
+/// Runs one row, and a batch for the memory that it takes. Tells how many microseconds a
+/// row takes; none where the model runs on no made-up input.
+fn try_runs(engine: &OrtEngine, max_rows: usize) -> Result<Option<f64>, Rejection> {
+    let is_fatal = |error: &EngineError| match error {
+        EngineError::Run(reason) => verdict::is_about_memory(reason),
+        _ => true,
+    };
+    let tried = match try_one_row(engine, MEASURED_FOR) {
+        Ok(tried) => tried,
+        Err(error) if is_fatal(&error) => return Err(rejection(RejectKind::LoadFailed, error)),
+        Err(_) => return Ok(None),
+    };
+    match try_batch(engine, &tried, max_rows, BATCH_FOR) {
+        Err(EngineError::Run(reason)) if verdict::is_about_memory(&reason) => {
+            let error = EngineError::Run(format!("a batch of {max_rows} rows: {reason}"));
+            Err(rejection(RejectKind::OutOfMemory, error))
+        }
+        _ => Ok(Some(tried.quickest.as_nanos() as f64 / 1e3)),
+    }
 }
 
 /// The golden file beside `model.onnx`; a model of another name has none.

@@ -1,4 +1,4 @@
-//! How much memory a process holds, as Linux tells it.
+//! How much memory a process holds, as Linux tells it; other systems do not.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};

@@ -14,7 +14,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::memory::Status;
 use super::messages::{MOST_BYTES, Message, Order};
-use super::{ProbeReport, ProbeRequest, verdict};
+use super::verdict::{self, Stage};
+use super::{ProbeReport, ProbeRequest};
 use crate::engine::Library;
 use crate::types::{FileName, MODEL_FILE, RejectKind, Rejection};
 
@@ -45,9 +46,7 @@ pub struct Probe<'a> {
 impl<'a> Probe<'a> {
     /// A probe of `model.onnx` in the request's folder.
     pub fn new(library: &Library, request: &'a ProbeRequest) -> Probe<'a> {
-        // The file this process runs, even where another has taken its name.
-        let program = PathBuf::from("/proc/self/exe");
-        Probe { library: *library, request, program, file: MODEL_FILE.to_owned() }
+        Probe { library: *library, request, program: own_program(), file: MODEL_FILE.to_owned() }
     }
 
     /// Runs another program as the child, for callers that are not `modelgate` themselves.
@@ -197,8 +196,9 @@ impl Running {
             // A model that is fine until it is unloaded would end the gateway then.
             _ => {
                 let complaints = self.complaints.recv_timeout(Duration::from_secs(1));
-                let at = if self.before.is_some() { "the model" } else { "the probe itself" };
-                Err(verdict::of_end(status, at, &complaints.unwrap_or_default(), &self.limits))
+                let stage = if self.before.is_some() { Stage::Model } else { Stage::Start };
+                let complaints = complaints.unwrap_or_default();
+                Err(verdict::of_end(status, stage, &complaints, &self.limits))
             }
         }
     }
@@ -218,22 +218,27 @@ impl Drop for Running {
     }
 }
 
+/// The file that this process runs; on Linux, even where another has taken its name.
+fn own_program() -> PathBuf {
+    match cfg!(target_os = "linux") {
+        true => PathBuf::from("/proc/self/exe"),
+        false => env::current_exe().unwrap_or_else(|_| PathBuf::from("modelgate")),
+    }
+}
+
 fn internal(why: String) -> Rejection {
     Rejection::new(RejectKind::Internal, why)
 }
 
-/// What the child says, line by line; what is no message ends it.
+/// What the child says, line by line. A library may print lines of its own.
 fn messages(stdout: Option<ChildStdout>) -> Receiver<Message> {
     let (tell, told) = mpsc::sync_channel(4);
     thread::spawn(move || {
-        let lines = stdout.map(|stdout| BufReader::new(stdout.take(MOST_BYTES)).lines());
-        for line in lines.into_iter().flatten() {
-            let message = line.ok().and_then(|line| serde_json::from_str(&line).ok());
-            match message.map(|message| tell.send(message)) {
-                Some(Ok(())) => {}
-                _ => break,
-            }
-        }
+        let lines = stdout.map(|stdout| BufReader::new(stdout.take(MOST_BYTES)).split(b'\n'));
+        let lines = lines.into_iter().flatten().map_while(Result::ok);
+        let messages = lines.filter_map(|line| serde_json::from_slice(&line).ok());
+        // Whoever listened has given the child up.
+        messages.map_while(|message| tell.send(message).ok()).count();
     });
     told
 }

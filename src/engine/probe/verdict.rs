@@ -44,18 +44,35 @@ pub(super) fn too_much_memory(most: u64) -> Rejection {
     Rejection::new(RejectKind::OutOfMemory, why)
 }
 
-/// Why a child ended without an answer. `at` is what it was busy with.
+/// What a child was busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Opening ONNX Runtime.
+    Start,
+    Model,
+}
+
+/// Why a child ended without an answer. Before it looked at the model, that says nothing
+/// about the model.
 pub(super) fn of_end(
     status: ExitStatus,
-    at: &str,
+    stage: Stage,
     complaints: &str,
     limits: &ProbeLimits,
 ) -> Rejection {
     let said = last_words(complaints);
+    let crashed = match stage {
+        Stage::Start => RejectKind::Internal,
+        Stage::Model => RejectKind::Crashed,
+    };
     let Some(signal) = status.signal() else {
         let code = status.code().unwrap_or(-1);
-        let why = format!("the probe's process ended with code {code} and no answer{said}");
-        return Rejection::new(RejectKind::Internal, why);
+        let why = format!("its process ended with code {code} and no answer{said}");
+        return Rejection::new(crashed, why);
+    };
+    let at = match stage {
+        Stage::Start => "starting ONNX Runtime",
+        Stage::Model => "the model",
     };
     if is_about_memory(complaints) {
         let why = format!("{at} found no memory: it may take {} bytes{said}", limits.memory_bytes);
@@ -75,7 +92,7 @@ pub(super) fn of_end(
         || format!("signal {signal}"),
         |(_, name, meaning)| format!("{name} ({meaning})"),
     );
-    Rejection::new(RejectKind::Crashed, format!("{at} ended its process with {name}{said}"))
+    Rejection::new(crashed, format!("{at} ended its process with {name}{said}"))
 }
 
 /// What a child wrote last, as a part of a sentence.
@@ -94,14 +111,15 @@ fn last_words(complaints: &str) -> String {
     }
 }
 
-/// The rejection as clients may read it: without the folders of this machine.
+/// The rejection as clients may read it: without the folders of this machine, and on
+/// one line, whatever the child has said.
 pub(super) fn without_folders(rejection: Rejection, model: &Path, library: &Path) -> Rejection {
     let places = model.ancestors().chain(library.ancestors().skip(1));
-    let mut reason = rejection.reason;
+    let line = |c: char| if c.is_control() { ' ' } else { c };
+    let mut reason: String = rejection.reason.chars().map(line).collect();
     for folder in places.filter(|folder| folder.parent().is_some_and(|up| up != Path::new(""))) {
         reason = reason.replace(&format!("{}/", folder.display()), "");
     }
-    reason = reason.replace(&model.display().to_string(), "the model's folder");
     Rejection::new(rejection.kind, reason)
 }
 
@@ -112,7 +130,7 @@ mod tests {
     const LIMITS: ProbeLimits = ProbeLimits { wall_ms: 1, cpu_ms: 2, memory_bytes: 3 };
 
     fn ended(raw: i32, complaints: &str) -> Rejection {
-        of_end(ExitStatus::from_raw(raw), "the model", complaints, &LIMITS)
+        of_end(ExitStatus::from_raw(raw), Stage::Model, complaints, &LIMITS)
     }
 
     #[test]
@@ -126,12 +144,16 @@ mod tests {
             (9, "", RejectKind::OutOfMemory, "SIGKILL"),
             (24, "", RejectKind::TimedOut, "2 ms of processor time"),
             (63, "", RejectKind::Crashed, "signal 63"),
-            (2 << 8, "usage", RejectKind::Internal, "code 2 and no answer: usage"),
-            (0, "", RejectKind::Internal, "code 0"),
+            (2 << 8, "usage", RejectKind::Crashed, "code 2 and no answer: usage"),
+            (0, "", RejectKind::Crashed, "code 0"),
         ] {
             let rejection = ended(raw, complaints);
             assert_eq!(rejection.kind, kind, "{rejection}");
             assert!(rejection.reason.contains(why), "{rejection}");
+        }
+        for raw in [11, 1 << 8] {
+            let early = of_end(ExitStatus::from_raw(raw), Stage::Start, "", &LIMITS);
+            assert_eq!(early.kind, RejectKind::Internal, "no model was there yet: {early}");
         }
     }
 
@@ -141,7 +163,9 @@ mod tests {
         let reason = "Load from /srv/m/1/model.onnx: /srv/m/x, /opt/ort/lib.so and /srv/m/1";
         let cleaned =
             without_folders(Rejection::new(RejectKind::LoadFailed, reason), model, library);
-        assert_eq!(cleaned.reason, "Load from model.onnx: x, lib.so and the model's folder");
+        assert_eq!(cleaned.reason, "Load from model.onnx: x, lib.so and 1");
+        let escape = Rejection::new(RejectKind::Crashed, "\u{1b}[2Jline\nline");
+        assert_eq!(without_folders(escape, model, library).reason, " [2Jline line");
         assert!(ended(6, &"ä\n".repeat(9999)).reason.len() < 600);
         assert!(ended(6, &"ä".repeat(9999)).reason.len() < 600);
     }

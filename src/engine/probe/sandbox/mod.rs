@@ -17,6 +17,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Address space beyond what the model may take: allocators and thread stacks reserve
 /// much that they never use. What is used is bounded by the parent, which watches.
 const SPARE_ADDRESSES: u64 = 2 << 30;
+/// The same for every core, which may get a thread.
+const SPARE_FOR_A_CORE: u64 = 64 << 20;
 
 /// Files that may be open at once: the model, its weights, the C library's.
 const MOST_FILES: u64 = 256;
@@ -42,6 +44,7 @@ pub fn enter(confinement: &Confinement<'_>) -> io::Result<Vec<String>> {
     limit(confinement)?;
     #[cfg(target_os = "linux")]
     {
+        let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|all| all.count() == 1);
         let mut note = |name: &str, done: Result<(), String>| {
             in_force.push(match done {
                 Ok(()) => name.to_owned(),
@@ -50,6 +53,10 @@ pub fn enter(confinement: &Confinement<'_>) -> io::Result<Vec<String>> {
         };
         note("no_new_privs", renounce().map_err(|error| error.to_string()));
         note("landlock", files::confine(confinement.folder));
+        // It binds the thread that asks for it, and those that this one starts.
+        if !alone {
+            note("landlock", Err("for threads that ran before".to_owned()));
+        }
         note("capabilities", drop_capabilities().map_err(|error| error.to_string()));
         // Last: it forbids what the others need.
         note("seccomp", syscalls::confine());
@@ -61,7 +68,9 @@ fn limit(confinement: &Confinement<'_>) -> io::Result<()> {
     let seconds = confinement.cpu_ms.div_ceil(1000).max(1);
     // At the first the process gets SIGXCPU, at the second it is killed.
     lower(Resource::Cpu, seconds, seconds + 2)?;
-    let addresses = confinement.mapped_bytes.saturating_add(SPARE_ADDRESSES);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let spare = SPARE_ADDRESSES.saturating_add(SPARE_FOR_A_CORE.saturating_mul(cores));
+    let addresses = confinement.mapped_bytes.saturating_add(spare);
     lower(Resource::As, addresses, addresses)?;
     lower(Resource::Fsize, 0, 0)?;
     lower(Resource::Nofile, MOST_FILES, MOST_FILES)?;
