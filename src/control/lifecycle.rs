@@ -230,7 +230,8 @@ impl Lifecycle {
             Ok(listing) => listing,
         };
         registry.synced(&listing, &self.workshop.telemetry);
-        if registry.listing.is_none()
+        let is_first = registry.listing.is_none();
+        if is_first
             && let Some(journal) = &self.journal
         {
             // An empty registry retires nothing across a restart either.
@@ -242,10 +243,14 @@ impl Lifecycle {
                 Some("it states no models at all; what it stated before remains".into());
             registry.set_stale(true, &self.workshop.telemetry);
         }
-        if registry.listing.as_ref() != Some(&accepted.listing) {
-            let (name, listing) = (registry.source.name().to_owned(), accepted.listing);
-            registry.listing = Some(listing.clone());
+        let is_new = registry.listing.as_ref() != Some(&accepted.listing);
+        let (name, listing) = (registry.source.name().to_owned(), accepted.listing);
+        registry.listing = Some(listing.clone());
+        // After a restart, what it states may be just what it stated before.
+        if is_first || is_new {
             self.want();
+        }
+        if is_new {
             self.with_journal(move |journal| journal.remember_listing(&name, &listing)).await;
         }
     }
