@@ -11,7 +11,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests serve build test test-rust test-slow test-clients bench \
-        bench-floor loadtest verify fuzz clean
+        bench-floor bench-swap test-chaos loadtest verify fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ test-rust: setup-tests
 test-slow: setup ## tests that need more of the machine than others: 10,000 connections
 	cargo test --all-features --locked --test hostile -- --ignored
 
+# The last of them mounts a file system, which takes root.
+test-chaos: setup ## kills, outages and hostile pushes in their long form: about an hour
+	cargo test --all-features --locked --test chaos -- --include-ignored --test-threads=1 $(ARGS)
+
 # Drives the development build unless MODELGATE_BIN names another. One process for each client
 # library: both register the protocol's messages, and protobuf refuses the second.
 test-clients: setup-tests
@@ -50,6 +54,9 @@ bench: setup ## criterion benchmarks of the parts and of the whole path
 
 bench-floor: setup ## the gateway beside empty servers and a bare session, as ratios
 	scripts/bench-floor.sh $(ARGS)
+
+bench-swap: setup ## 1,000 swaps under load, about 40 minutes; ARGS="--swaps 60" for a short run
+	scripts/bench-swap.sh $(ARGS)
 
 loadtest: build ## drive a running gateway; ARGS go to the load generator (ARGS=--help)
 	cargo build --release --locked --package loadtest

@@ -43,6 +43,12 @@ fn catalog(c: &mut Criterion) {
         });
     }
     let gateway = gateway(10, 4);
+    for _ in 0..10_000 {
+        publish(&gateway, "m0", 4);
+    }
+    group.bench_function("after_10000_swaps", |b| {
+        b.iter(|| gateway.catalog.load().resolve(black_box("m0"), "").map(drop));
+    });
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

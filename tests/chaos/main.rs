@@ -1,0 +1,10 @@
+//! What happens when processes die, registries vanish, disks fill up and
+//! pushes mean harm. Each test here has a longer form, which `make test-chaos`
+//! runs: it is marked as ignored.
+
+mod crash;
+mod hostile;
+mod outage;
+#[path = "../support/mod.rs"]
+mod support;
+mod world;
