@@ -2,7 +2,7 @@
 # Builds the gateway as it ships and pushes a version a second into it under load: 1,000 swaps, with
 # quiet blocks in between, take about 40 minutes.
 #
-#   scripts/bench-swap.sh [--swaps N] [--block N] [option of `floor swap`]...
+#   scripts/bench-swap.sh [--swaps N] [--block N] [--quiet SECONDS] [option of `floor swap`]...
 #
 # The gateway has all cores, and the load runs where it finds room.
 set -euo pipefail

@@ -3,6 +3,7 @@
 //! The map, from the bottom up; a folder imports only from folders above it in
 //! this list, and siblings do not import each other (`tests/layers.rs`):
 //!
+//! - [`background`]: threads that yield to those that answer requests
 //! - [`types`]: tensors, shapes, names, versions, requests, errors
 //! - [`telemetry`]: metric names, handles and rendering; logs
 //! - [`onnx`]: the ONNX protobuf read safely, before ONNX Runtime sees it
@@ -17,6 +18,7 @@
 pub mod admission;
 pub mod api;
 pub mod app;
+pub mod background;
 pub mod cli;
 pub mod control;
 pub mod engine;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// From the bottom up. Folders of one level do not import each other.
 const LEVELS: [&[&str]; 9] = [
-    &["types"],
+    &["types", "background"],
     &["telemetry"],
     &["onnx"],
     &["engine", "admission", "registry"],

@@ -17,6 +17,7 @@ use super::loader::Loader;
 use super::memory::Share;
 use super::retry::Backoff;
 use super::settings::{ModelSettings, number_of};
+use crate::background;
 use crate::engine::{Library, ProbeLimits, ProbeReport, ProbeRequest};
 use crate::registry::{Cache, FetchError, Listed, Progress, Source, SourceError};
 use crate::serving::Servable;
@@ -303,7 +304,7 @@ impl BringUp {
         work: impl FnOnce(&Workshop) -> Result<T, Rejection> + Send + 'static,
     ) -> Result<T, Rejection> {
         let workshop = Arc::clone(&self.workshop);
-        tokio::task::spawn_blocking(move || work(&workshop))
+        background::run(move || work(&workshop))
             .await
             .unwrap_or_else(|error| Err(Rejection::new(RejectKind::Internal, error.to_string())))
     }

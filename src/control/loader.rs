@@ -4,12 +4,11 @@ use std::io;
 
 use crossbeam_channel::{Sender, unbounded};
 
-/// How much nicer than network threads loading is.
-const NICENESS: i32 = 19;
+use crate::background;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// One thread of low priority. Loads and frees queue up for it: there are at
+/// One thread that yields to all others. Loads and frees queue up for it: there are at
 /// most as many as there are versions that are wanted.
 #[derive(Clone)]
 pub(super) struct Loader {
@@ -20,8 +19,7 @@ impl Loader {
     pub(super) fn start() -> io::Result<Loader> {
         let (work, waiting) = unbounded::<Work>();
         std::thread::Builder::new().name("loader".to_owned()).spawn(move || {
-            // Refused without the privilege to undo it later, which nobody needs.
-            let _ = rustix::process::nice(NICENESS);
+            background::step_back();
             for work in waiting {
                 // A panic of one load must not end all loading.
                 let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));

@@ -1,7 +1,7 @@
 //! Versions pushed one a second under load: whether any request notices.
 //!
-//! Blocks of swaps take turns with blocks of the same length without any, so
-//! that both see the same machine. A swap's window runs from the start of its
+//! Blocks of swaps take turns with blocks without any, so that both see the
+//! same machine. A swap's window runs from the start of its
 //! fetch until the version that it displaced is freed, as the gateway's audit
 //! log tells; requests in windows are held against those of the quiet blocks.
 
@@ -34,9 +34,12 @@ pub struct Options {
     #[arg(long, default_value_t = 1_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(20..=100_000))]
     swaps: u64,
-    /// Swaps of a block, and seconds of a quiet one.
+    /// Swaps of a block.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=600))]
     block: u64,
+    /// Seconds of a quiet block.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=600))]
+    quiet: u64,
     /// Load as a part of what the gateway answers to callers that never pause.
     #[arg(long, default_value_t = 0.7)]
     load: f64,
@@ -70,7 +73,7 @@ pub fn measure(bench: &Bench, options: &Options) -> Result<Verdict> {
     run.measured.times = Times::default();
     let total = WARM_UP + options.swaps;
     while run.measured.swaps() < total {
-        run.quiet(Duration::from_secs(options.block))?;
+        run.quiet(Duration::from_secs(options.quiet))?;
         run.swaps(options.block.min(total - run.measured.swaps()))?;
         println!("  {:>5} swaps: {}", run.measured.swaps() - WARM_UP, run.measured.line());
     }

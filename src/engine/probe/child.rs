@@ -18,7 +18,7 @@ use crate::onnx::{self, ScanRules};
 use crate::types::{GOLDEN_FILE, MODEL_FILE, RejectKind, Rejection};
 
 /// How long one row is run over and over once it has run.
-const MEASURED_FOR: Duration = Duration::from_millis(300);
+const MEASURED_FOR: Duration = Duration::from_millis(20);
 
 /// How long one batch of as many rows as may run together is expected to take at most.
 const BATCH_FOR: Duration = Duration::from_secs(1);

@@ -20,6 +20,7 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 
 use super::{Listed, Progress, Source, SourceError};
+use crate::background;
 use crate::types::{Digest, RejectKind, Rejection};
 use entry::{DESCRIPTOR, Descriptor};
 use index::Index;
@@ -314,8 +315,8 @@ impl Drop for Room {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {
-    let failed = |error: tokio::task::JoinError| SourceError::Failed(error.to_string());
-    spawn_blocking(work).await.map_err(failed)?
+    let failed = |error: io::Error| SourceError::Failed(error.to_string());
+    background::run(work).await.map_err(failed)?
 }
 
 fn written(error: io::Error) -> FetchError {

@@ -25,9 +25,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
 
 use super::{Listed, Listing, Progress, Source, SourceError};
+use crate::background;
 use memory::Memory;
 
 /// A folder as a registry.
@@ -129,7 +129,7 @@ impl Drop for StopOnDrop {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
 ) -> Result<T, SourceError> {
-    spawn_blocking(work).await.unwrap_or_else(|error| Err(SourceError::Failed(error.to_string())))
+    background::run(work).await.unwrap_or_else(|error| Err(SourceError::Failed(error.to_string())))
 }
 
 fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {

@@ -12,6 +12,7 @@ mod syscalls;
 use std::io;
 use std::path::Path;
 
+use crate::background;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Address space beyond what the model may take: allocators and thread stacks reserve
@@ -122,8 +123,7 @@ pub(in crate::engine::probe) fn require_parent(parent: u32) -> io::Result<()> {
 /// Takes the last place for the processor, and the first when memory runs out. A process
 /// that may not is tried all the same.
 pub(in crate::engine::probe) fn step_back() {
-    const LOWEST: i32 = 19;
-    let _ = rustix::process::setpriority_process(None, LOWEST);
+    background::step_back();
     #[cfg(target_os = "linux")]
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 }

@@ -1,0 +1,69 @@
+//! Threads that yield to those that answer requests: for fetching, proving and
+//! loading models, which take long and can wait.
+
+use std::io;
+
+use tokio::sync::oneshot;
+
+/// Puts the calling thread, and those it starts, behind every other for the
+/// processor: it runs where a core would be idle, and is interrupted at once
+/// when one is needed. What the system refuses is done without.
+pub fn step_back() {
+    const LOWEST: i32 = 19;
+    // Where the policy below is not to be had, and for whoever looks at the list of processes.
+    let _ = rustix::process::nice(LOWEST);
+    #[cfg(target_os = "linux")]
+    be_idle();
+}
+
+/// A nice thread alone may finish its slice of some milliseconds before one
+/// that answers requests gets its turn; an idle one may not.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no safe interface to the scheduling policy")]
+fn be_idle() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: 0 names the calling thread, and the parameters are a live local that the call
+    // only reads. A refusal changes nothing.
+    let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) };
+}
+
+/// Does `work` on a thread of its own that has stepped back. The work goes on
+/// when nobody waits for it any more.
+///
+/// # Errors
+/// When no thread can be started, or the work panicked.
+pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (done, result) = oneshot::channel();
+    std::thread::Builder::new().name("background".to_owned()).spawn(move || {
+        step_back();
+        let _ = done.send(work());
+    })?;
+    result.await.map_err(|_| io::Error::other("a panic in the background"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(future)
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn work_is_done_behind_all_others() {
+        let stat = block_on(run(|| std::fs::read_to_string("/proc/thread-self/stat")));
+        let stat = stat.expect("a thread").expect("its state");
+        // After the name in brackets, from the state on: `policy` is the 41st field of all.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        assert_eq!(fields.get(38), Some(&"5"), "SCHED_IDLE: {stat}");
+        assert_eq!(fields.get(16), Some(&"19"), "nice: {stat}");
+    }
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let ended = block_on(run(|| -> u8 { panic!("on purpose") }));
+        assert!(ended.is_err());
+    }
+}
