@@ -231,9 +231,7 @@ impl Lifecycle {
         };
         registry.synced(&listing, &self.workshop.telemetry);
         let is_first = registry.listing.is_none();
-        if is_first
-            && let Some(journal) = &self.journal
-        {
+        if is_first && let Some(journal) = &self.journal {
             // An empty registry retires nothing across a restart either.
             registry.listing = journal.listing(registry.source.name());
         }
