@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use modelgate::types::{DType, Stage};
 use rustix::process::Signal;
@@ -60,7 +61,7 @@ impl Lives {
     }
 
     fn launch(&self) -> crate::support::gateway::Launch {
-        self.world.launch().config("models: {cache_bytes: 67108864}")
+        self.world.launch().config("models: {cache_bytes: 67108864, defaults: {keep_previous: 0}}")
     }
 
     fn start(&mut self) -> &Gateway {
@@ -84,7 +85,7 @@ impl Lives {
         let (before, next) = (self.served, self.served + 1);
         self.world.push(next, &slow(next));
         // So that a version that drains has something to finish.
-        let busy = Busy::start(self.gateway());
+        let busy = (stage == Stage::Draining).then(|| Busy::start(self.gateway()));
         let hit = until(&format!("version {next} in stage {stage:?}"), || {
             let gateway = self.gateway();
             let (watched, passed) = match stage {
@@ -145,6 +146,11 @@ impl Lives {
     }
 
     fn serves(&mut self, next: u64) {
+        // It answers a moment before that is written down, and is shown after.
+        until("it is written down", || {
+            let stage = version(self.gateway(), next).map(|version| version.stage);
+            (stage == Some(Stage::Ready)).then_some(())
+        });
         // Two versions stay in the registry.
         let folder = self.world.registry().join(MODEL);
         for old in self.served.saturating_sub(1)..next.saturating_sub(1) {
@@ -171,22 +177,19 @@ fn killed_in(stage: Stage, times: usize) {
     }
 }
 
-/// A few callers.
+/// A caller that leaves the loading thread, which is of low priority, some time.
 struct Busy(Arc<AtomicBool>);
 
 impl Busy {
     fn start(gateway: &Gateway) -> Busy {
         let over = Arc::new(AtomicBool::new(false));
-        for _ in 0..2 {
-            let (over, address) = (Arc::clone(&over), gateway.http);
-            thread::spawn(move || {
-                // The last request fails: its gateway is killed.
-                while !over.load(Ordering::Relaxed)
-                    && std::panic::catch_unwind(|| ask(address)).is_ok_and(|answer| answer.is_ok())
-                {
-                }
-            });
-        }
+        let (stop, address) = (Arc::clone(&over), gateway.http);
+        thread::spawn(move || {
+            // The last request fails: its gateway is killed.
+            while !stop.load(Ordering::Relaxed) && ask(address).is_ok() {
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
         Busy(over)
     }
 }

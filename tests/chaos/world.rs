@@ -139,10 +139,12 @@ pub fn model(gateway: &Gateway) -> ModelStatus {
     models.into_iter().find(|model| model.name.as_str() == MODEL).expect("the model is known")
 }
 
-/// The newest entry of a version.
+/// The newest entry of a version, where there is one.
 #[track_caller]
 pub fn version(gateway: &Gateway, number: u64) -> Option<VersionStatus> {
-    model(gateway).versions.into_iter().find(|version| version.version.get() == number)
+    let models = status(gateway).models;
+    let model = models.into_iter().find(|model| model.name.as_str() == MODEL)?;
+    model.versions.into_iter().find(|version| version.version.get() == number)
 }
 
 #[track_caller]
