@@ -133,7 +133,8 @@ impl Lives {
     /// serves, and the cache holds nothing half.
     fn rise(&mut self, stage: Stage, next: u64) {
         let before = self.served;
-        let first = ask(self.start().http).unwrap_or_else(|error| panic!("{error}: {:#?}", self.gateway().logged()));
+        let first = ask(self.start().http)
+            .unwrap_or_else(|error| panic!("{error}: {:#?}", self.gateway().logged()));
         let was_ready = matches!(stage, Stage::Ready | Stage::Draining);
         let may_be = if was_ready { next..=next } else { before..=next };
         assert!(may_be.contains(&first), "{first} after {before} and {next} in {stage:?}");
