@@ -182,7 +182,7 @@ fn what_is_no_version_is_refused_before_anything_is_written() {
     let to_it = |path: &str, code, part: &str| refused(&[path, "iris", "--to", &to], code, part);
     to_it(&path, 1, "has no model.onnx");
     write(files.path(), "model.onnx", &model(1, 100)[..50]);
-    to_it(&path, 1, "no whole ONNX model");
+    to_it(&path, 1, "the model file is");
     write(files.path(), "model.onnx", model(1, 100));
     write(files.path(), "load.py", "import os");
     to_it(&path, 1, "'load.py' may be executed");

@@ -151,7 +151,7 @@ fn a_truncated_model_is_not_taken_until_the_rest_has_come() {
     };
     for bytes in [0, 1, 500, whole.len() - 1] {
         write(root.path(), "a/1/model.onnx", &whole[..bytes]);
-        until_said("'model.onnx': it is no whole ONNX model");
+        until_said("'model.onnx': the model file is");
     }
     write(root.path(), "a/1/model.onnx", &whole);
     block_on(listed(&source, "a", 1));

@@ -19,9 +19,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// Where the gateway is, and how long it may take.
+/// Where the gateway is.
 #[derive(Args, Debug)]
-pub(super) struct Server {
+pub(super) struct Address {
     /// Admin listener of the running gateway
     #[arg(
         long,
@@ -32,6 +32,13 @@ pub(super) struct Server {
         global = true
     )]
     url: Url,
+}
+
+/// Where the gateway is, and how long it may take.
+#[derive(Args, Debug)]
+pub(super) struct Server {
+    #[command(flatten)]
+    address: Address,
     /// How long to wait for its answer
     #[arg(
         long,
@@ -89,16 +96,23 @@ pub(super) struct Client {
 
 impl Server {
     pub(super) fn client(&self) -> Result<Client, ClientError> {
+        self.address.client(self.timeout)
+    }
+}
+
+impl Address {
+    /// A client that gives each answer so many seconds.
+    pub(super) fn client(&self, seconds: u64) -> Result<Client, ClientError> {
         let http = reqwest::Client::builder()
             // It is on this machine, or at the end of a tunnel.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(Duration::from_secs(self.timeout))
+            .timeout(Duration::from_secs(seconds))
             .build()
             .map_err(io::Error::other)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Client { http, runtime, url: self.url.clone(), seconds: self.timeout })
+        Ok(Client { http, runtime, url: self.url.clone(), seconds })
     }
 }
 

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
-use clap::{Args, ValueEnum};
-use serde_json::json;
+use clap::Args;
+use serde_json::{Value, json};
 
+use super::output::{self, Format};
 use super::{FAILED, REJECTED};
 use crate::engine::{
     Library, Probe as Probing, ProbeLimits, ProbeReport, ProbeRequest, SessionOptions,
@@ -21,9 +22,16 @@ pub(super) struct Probe {
     /// A folder with model.onnx, or an .onnx file
     #[arg(value_name = "PATH", required_unless_present = "child")]
     path: Option<PathBuf>,
-    /// How the result is printed
-    #[arg(short, long, env = "MODELGATE_OUTPUT", value_enum, default_value_t = Output::Table)]
-    output: Output,
+    /// Form of what is printed
+    #[arg(
+        short,
+        long,
+        env = "MODELGATE_OUTPUT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    output: Format,
     /// ONNX Runtime's shared library, 1.28 or later [default: searched for]
     #[arg(long, env = "MODELGATE_ONNXRUNTIME", value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
@@ -47,12 +55,6 @@ pub(super) struct Probe {
     child: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-}
-
 impl Probe {
     pub(super) fn run(self) -> ExitCode {
         if self.child {
@@ -67,16 +69,18 @@ impl Probe {
         };
         match self.probe(&library) {
             Ok(report) => {
-                println!("{}", self.good(&report));
-                ExitCode::SUCCESS
+                let answer = json!({ "accepted": true, "report": report });
+                self.print(&answer, table(&report), 0)
             }
             Err(rejection) if rejection.kind == RejectKind::Internal => {
                 eprintln!("the model could not be tried: {}", rejection.reason);
                 ExitCode::from(FAILED)
             }
             Err(rejection) => {
-                println!("{}", self.bad(&rejection));
-                ExitCode::from(REJECTED)
+                let answer = json!({ "accepted": false, "rejection": rejection });
+                let reason = output::plain(&rejection.reason);
+                let text = format!("rejected  {}\nreason    {reason}", rejection.kind.label());
+                self.print(&answer, text, REJECTED)
             }
         }
     }
@@ -109,18 +113,13 @@ impl Probe {
         Probing::new(library, &request).file(&file).run(&AtomicBool::new(false))
     }
 
-    fn good(&self, report: &ProbeReport) -> String {
-        match self.output {
-            Output::Json => json!({ "accepted": true, "report": report }).to_string(),
-            Output::Table => table(report),
-        }
-    }
-
-    fn bad(&self, rejection: &Rejection) -> String {
-        match self.output {
-            Output::Json => json!({ "accepted": false, "rejection": rejection }).to_string(),
-            Output::Table => {
-                format!("rejected  {}\nreason    {}", rejection.kind.label(), rejection.reason)
+    /// Prints the answer or its form for people, and ends with `code`.
+    fn print(&self, answer: &Value, text: String, code: u8) -> ExitCode {
+        match output::print(self.output, answer, |_| text) {
+            Ok(()) => ExitCode::from(code),
+            Err(error) => {
+                eprintln!("cannot write the answer: {error}");
+                ExitCode::from(FAILED)
             }
         }
     }
@@ -151,7 +150,7 @@ fn table(report: &ProbeReport) -> String {
             None => "does not run on made-up inputs".to_owned(),
         },
     );
-    line("memory", format!("{:.1} MiB at most", report.peak_bytes as f64 / f64::from(1 << 20)));
+    line("memory", format!("{} at most", output::bytes(report.peak_bytes)));
     line("golden cases", report.golden_cases.to_string());
     line("onnx runtime", report.onnxruntime.clone());
     line("sandbox", report.sandbox.join(", "));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -17,23 +16,16 @@ const MOST_FILES: usize = 65_536;
 pub(super) fn open_plain(path: &Path) -> Result<(File, u64), String> {
     let data = fs::symlink_metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
     require_regular(&data)?;
-    // Not to be led elsewhere by a link put there meanwhile.
-    let file =
-        open_with(path, OFlags::NOFOLLOW).map_err(|error| format!("cannot be read: {error}"))?;
+    // Not to be led elsewhere by a link put there meanwhile, nor held up by a pipe.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|error| format!("cannot be read: {error}"))?;
     let data = file.metadata().map_err(|error| format!("cannot be read: {error}"))?;
     require_regular(&data)?;
     Ok((file, data.len()))
-}
-
-/// Opens whatever lies at `path`, where a link leads as well.
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    open_with(path, OFlags::empty())
-}
-
-fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
-    // Not to be held up by a pipe.
-    let flags = flags | OFlags::NONBLOCK;
-    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
 /// The size of the file `name` in `folder`, which must be a regular file, no link, and

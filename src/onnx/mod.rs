@@ -2,7 +2,7 @@
 //!
 //! [`scan`] walks a model file field by field: it keeps no content, so a hostile file
 //! costs no memory, and it refuses what is not a sound model or asks for more than its
-//! own folder. [`is_complete`] tells cheaply whether a file has been copied to its end.
+//! own folder. [`why_incomplete`] tells cheaply whether a file has been copied to its end.
 
 mod error;
 mod external;
@@ -24,7 +24,7 @@ use wire::{Value, Wire};
 /// weights in files beside it.
 pub const MOST_BYTES: u64 = i32::MAX as u64;
 
-/// Most fields at the top level that [`is_complete`] looks at.
+/// Most fields at the top level that [`why_incomplete`] looks at.
 const MOST_TOP_FIELDS: u64 = 1 << 20;
 
 /// What a model may ask for.
@@ -85,41 +85,42 @@ pub fn scan_reader<R: Read + Seek>(
     Walk::new(Wire::new(model, bytes), rules, beside).model()
 }
 
-/// Whether the file at `path` ends where a field of its protobuf does, and has a graph and
-/// the operator sets that writers put behind it: a file that is still being copied in
-/// order does not, and neither does one that is no model. Reads a few bytes for each
-/// field of the top level and seeks over the rest.
+/// Why `model`, of `bytes` bytes, cannot be a whole model yet; none if it may be one: it
+/// ends where a field of its protobuf does, and has a graph and the operator sets that
+/// writers put behind it. A file that is still being copied in order does not, and neither
+/// does one that is no model. Reads little for each field of the top level and seeks over
+/// the rest.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn is_complete(path: &Path) -> io::Result<bool> {
+pub fn why_incomplete<R: Read + Seek>(model: R, bytes: u64) -> io::Result<Option<String>> {
     const GRAPH: u32 = 7;
     const OPERATOR_SET: u32 = 8;
-    let file = external::open(path)?;
-    let data = file.metadata()?;
-    if !data.is_file() {
-        return Ok(false);
-    }
-    let bytes = data.len();
-    let mut wire = Wire::new(file, bytes);
+    let mut wire = Wire::new(model, bytes);
     let (mut has_graph, mut has_operators) = (false, false);
     for _ in 0..MOST_TOP_FIELDS {
-        match wire.next(bytes) {
+        let next = wire.next(bytes).and_then(|field| {
+            let Some(field) = field else { return Ok(None) };
+            wire.skip(&field)?;
+            Ok(Some(field))
+        });
+        match next {
             Ok(Some(field)) => {
                 let is_message = matches!(field.value, Value::Bytes(_));
                 has_graph |= field.number == GRAPH && is_message;
                 has_operators |= field.number == OPERATOR_SET && is_message;
-                if wire.skip(&field).is_err() {
-                    return Ok(false);
-                }
             }
-            Ok(None) => return Ok(has_graph && has_operators),
+            Ok(None) if has_graph && has_operators => return Ok(None),
+            Ok(None) => {
+                let missing = if has_graph { "operator sets" } else { "graph" };
+                return Ok(Some(format!("the model file is no whole ONNX: it has no {missing}")));
+            }
             Err(ScanError::Io(error)) => return Err(error),
-            Err(_) => return Ok(false),
+            Err(error) => return Ok(Some(error.to_string())),
         }
     }
     // No model has as many, and the scan says so.
-    Ok(true)
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Where models come from: registries, and what they state.
 
 mod cache;
-mod complete;
 mod content;
 mod digest;
 mod dir;

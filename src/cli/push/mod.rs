@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
+use super::output::{self, Format};
 use super::{CANNOT_REACH, CONFIG_INVALID, FAILED, REJECTED};
 use crate::app::config::Config;
 use crate::app::registries;
@@ -57,15 +58,15 @@ pub(super) struct Push {
     #[arg(long, env = "MODELGATE_MODELS", value_name = "DIR")]
     models: Option<PathBuf>,
     /// Form of what is printed
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Output {
-    #[default]
-    Table,
-    Json,
+    #[arg(
+        short,
+        long,
+        env = "MODELGATE_OUTPUT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    output: Format,
 }
 
 /// What was pushed, and what came of it.
@@ -110,18 +111,13 @@ impl Push {
             .enable_all()
             .build()
             .map_err(|error| Failure(FAILED, error.to_string()))?;
-        runtime.block_on(async {
-            let pushed = self.upload(&target, &package).await.map_err(failure)?;
-            let outcome = match self.wait.patience() {
-                Some(patience) => {
-                    eprintln!("pushed {} version {}; waiting for it", self.name, pushed.version);
-                    Some(wait::wait(&self.wait, patience, &self.name, &pushed).await)
-                }
-                None => None,
-            };
-            self.print(&package, &pushed, outcome.as_ref());
-            Ok(outcome.map_or(0, |outcome| outcome.exit_code()))
-        })
+        let pushed = runtime.block_on(self.upload(&target, &package)).map_err(failure)?;
+        let outcome = self.wait.patience().map(|patience| {
+            eprintln!("pushed {} version {}; waiting for it", self.name, pushed.version);
+            wait::wait(&self.wait, patience, &self.name, &pushed)
+        });
+        self.print(&package, &pushed, outcome.as_ref())?;
+        Ok(outcome.map_or(0, |outcome| outcome.exit_code()))
     }
 
     fn config(&self) -> Result<Config, Failure> {
@@ -173,14 +169,19 @@ impl Push {
                 }
                 Err(_) => {
                     let percent = progress.bytes().saturating_mul(100) / total;
-                    eprint!("\rpushing {}: {percent} % of {}", self.name, size(total));
+                    eprint!("\rpushing {}: {percent} % of {}", self.name, output::bytes(total));
                     let _ = std::io::stderr().flush();
                 }
             }
         }
     }
 
-    fn print(&self, package: &Package, pushed: &Pushed, outcome: Option<&wait::Outcome>) {
+    fn print(
+        &self,
+        package: &Package,
+        pushed: &Pushed,
+        outcome: Option<&wait::Outcome>,
+    ) -> Result<(), Failure> {
         let report = Report {
             model: &self.name,
             version: pushed.version,
@@ -190,12 +191,8 @@ impl Push {
             files: package.manifest.files.len(),
             outcome,
         };
-        let text = match self.output {
-            Output::Json => serde_json::to_string_pretty(&report).unwrap_or_default(),
-            Output::Table => table(&report),
-        };
-        // Whoever reads may have gone; the version is there all the same.
-        let _ = writeln!(std::io::stdout(), "{text}");
+        output::print(self.output, &report, table)
+            .map_err(|error| Failure(FAILED, format!("pushed, but cannot write that: {error}")))
     }
 }
 
@@ -204,22 +201,14 @@ fn table(report: &Report<'_>) -> String {
         ("model", report.model.to_string()),
         ("version", report.version.to_string()),
         ("digest", report.digest.to_string()),
-        ("size", format!("{} in {} files", size(report.bytes), report.files)),
+        ("size", format!("{} in {} files", output::bytes(report.bytes), report.files)),
         ("place", report.place.to_owned()),
     ];
     if let Some(outcome) = report.outcome {
-        rows.push(("outcome", outcome.to_string()));
+        rows.push(("outcome", output::plain(&outcome.to_string())));
     }
     let lines: Vec<String> = rows.iter().map(|(key, value)| format!("{key:<8} {value}")).collect();
     lines.join("\n")
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..10_000 => format!("{bytes} bytes"),
-        10_000..10_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
-    }
 }
 
 /// Bucket and prefix of what follows `s3://`.

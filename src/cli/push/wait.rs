@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
+use serde::de::IgnoredAny;
 
-use super::super::{CANNOT_REACH, REJECTED, WAIT_TIMED_OUT};
+use crate::cli::client::{Address, Client, ClientError};
+use crate::cli::{CANNOT_REACH, REJECTED, WAIT_TIMED_OUT};
 use crate::control::{Status, VersionStatus};
 use crate::registry::Pushed;
 use crate::types::{ModelName, Rejection, Stage};
 
 /// From one look to the next.
 const LOOK: Duration = Duration::from_millis(200);
-/// For one answer.
-const ANSWER: Duration = Duration::from_secs(10);
+/// Seconds for one answer.
+const ANSWER: u64 = 10;
 
 #[derive(Args, Debug)]
 pub(super) struct WaitFlags {
@@ -22,14 +24,8 @@ pub(super) struct WaitFlags {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
           default_missing_value = "300")]
     wait: Option<u64>,
-    /// Admin address of the gateway to wait for
-    #[arg(
-        long,
-        env = "MODELGATE_URL",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8003"
-    )]
-    url: String,
+    #[command(flatten)]
+    gateway: Address,
 }
 
 impl WaitFlags {
@@ -70,62 +66,40 @@ impl fmt::Display for Outcome {
             Outcome::Ready => f.write_str("ready"),
             Outcome::Rejected(rejection) => write!(f, "rejected: {rejection}"),
             Outcome::TimedOut { seen } => write!(f, "not ready in time: {seen}"),
-            Outcome::CannotReach { reason } => write!(f, "cannot reach the gateway: {reason}"),
+            Outcome::CannotReach { reason } => f.write_str(reason),
         }
     }
 }
 
-/// Pokes the gateway, and asks it until it says ready or rejected.
-pub(super) async fn wait(
+/// Pokes the gateway, and asks it until it says ready or rejected. Blocks.
+pub(super) fn wait(
     flags: &WaitFlags,
     patience: Duration,
     model: &ModelName,
     pushed: &Pushed,
 ) -> Outcome {
-    let until = Instant::now() + patience;
-    let gateway = match Gateway::new(&flags.url) {
-        Ok(gateway) => gateway,
-        Err(error) => return cannot_reach(&error),
+    let ended = || {
+        let client = flags.gateway.client(ANSWER)?;
+        client.post::<IgnoredAny>("/admin/v1/registry/events", &serde_json::json!({}))?;
+        watch(&client, patience, model, pushed)
     };
-    if let Err(error) = gateway.poke().await {
-        return cannot_reach(&error);
-    }
+    ended().unwrap_or_else(|error: ClientError| Outcome::CannotReach { reason: error.to_string() })
+}
+
+fn watch(
+    client: &Client,
+    patience: Duration,
+    model: &ModelName,
+    pushed: &Pushed,
+) -> Result<Outcome, ClientError> {
+    let until = Instant::now() + patience;
     loop {
-        let seen = match gateway.status().await {
-            Ok(status) => match judge(&status, model, pushed) {
-                Ok(outcome) => return outcome,
-                Err(seen) => seen,
-            },
-            Err(error) => return cannot_reach(&error),
-        };
-        if Instant::now() >= until {
-            return Outcome::TimedOut { seen };
+        let status: Status = client.get("/admin/v1/models")?;
+        match judge(&status, model, pushed) {
+            Ok(outcome) => return Ok(outcome),
+            Err(seen) if Instant::now() >= until => return Ok(Outcome::TimedOut { seen }),
+            Err(_) => std::thread::sleep(LOOK),
         }
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-struct Gateway {
-    client: reqwest::Client,
-    url: String,
-}
-
-impl Gateway {
-    fn new(url: &str) -> reqwest::Result<Gateway> {
-        let client = reqwest::Client::builder().no_proxy().timeout(ANSWER).build()?;
-        Ok(Gateway { client, url: url.trim_end_matches('/').to_owned() })
-    }
-
-    /// Asks the gateway to list its registries now.
-    async fn poke(&self) -> reqwest::Result<()> {
-        let url = format!("{}/admin/v1/registry/events", self.url);
-        self.client.post(url).json(&serde_json::json!({})).send().await?.error_for_status()?;
-        Ok(())
-    }
-
-    async fn status(&self) -> reqwest::Result<Status> {
-        let url = format!("{}/admin/v1/models", self.url);
-        self.client.get(url).send().await?.error_for_status()?.json().await
     }
 }
 
@@ -149,13 +123,4 @@ fn judge(status: &Status, model: &ModelName, pushed: &Pushed) -> Result<Outcome,
             Err(format!("it is {}{}", stage.label(), reason.unwrap_or_default()))
         }
     }
-}
-
-fn cannot_reach(error: &reqwest::Error) -> Outcome {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let reason = if error.is_status() { error.to_string() } else { cause.to_string() };
-    Outcome::CannotReach { reason }
 }

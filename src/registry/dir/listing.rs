@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::inside::{Obstacle, Root};
 use super::memory::{Checked, Memory};
 use super::walk::{self, FoundFile, ModelFolder, Stamp, VersionFolder};
+use crate::onnx;
 use crate::registry::{
     Listed, ListedFile, ListedModel, Listing, MANIFEST_FILE, MODEL_FILE, Manifest, OPTIONS_FILE,
-    SourceError, Unfinished, complete, digest, version_digest,
+    SourceError, Unfinished, digest, version_digest,
 };
 
 const MAX_OPTIONS_BYTES: usize = 64 * 1024;
@@ -213,7 +214,8 @@ impl Look<'_> {
         let open = || self.root.open_file(&file.path).map_err(|obstacle| obstacle.to_string());
         let mut incomplete = None;
         if file.name.as_str() == MODEL_FILE && !as_it_is {
-            incomplete = complete::why_incomplete(open()?).map_err(|error| error.to_string())?;
+            incomplete = onnx::why_incomplete(open()?, file.stamp.bytes)
+                .map_err(|error| error.to_string())?;
         }
         let checked = match incomplete {
             Some(reason) => Checked::Incomplete(reason),

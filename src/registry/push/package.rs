@@ -8,7 +8,7 @@ use super::PushError;
 use crate::onnx::{self, ScanRules};
 use crate::registry::{
     FileName, GOLDEN_FILE, ListedFile, MANIFEST_FILE, MODEL_FILE, Manifest, OPTIONS_FILE,
-    PROFILE_FILE, complete, content, file_digest,
+    PROFILE_FILE, content, file_digest,
 };
 use crate::types::{RejectKind, Rejection};
 
@@ -147,7 +147,7 @@ fn listed(name: &FileName, path: &Path) -> Result<ListedFile, PushError> {
     }
     if name.as_str() == MODEL_FILE {
         let file = File::open(path).map_err(failed())?;
-        if let Some(reason) = complete::why_incomplete(file).map_err(failed())? {
+        if let Some(reason) = onnx::why_incomplete(file, metadata.len()).map_err(failed())? {
             return Err(PushError::Refused(format!("'{}': {reason}", path.display())));
         }
     }
