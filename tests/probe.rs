@@ -37,6 +37,7 @@ fn request(folder: &Path, limits: ProbeLimits) -> ProbeRequest {
         labels: BTreeMap::new(),
         max_batch_rows: 1,
         limits,
+        yields: false,
         allowed_domains: Vec::new(),
     }
 }

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::admission::ByteBudget;
 use crate::api::net::{self, Workers};
 use crate::api::{Face, serve_admin, serve_ops};
+use crate::background;
 use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::engine::{EngineError, Library};
 use crate::registry::{Cache, CacheError, Listing, Source, SourceError};
@@ -158,6 +159,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     };
     if let Some(loads) = loaded {
         gateway.set_loaded();
+        background::begin_to_yield();
         face.set_serving(true).await;
         tracing::info!(ready = loads.ready, failed = loads.failed, "ready");
         stopping.await;

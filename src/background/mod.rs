@@ -2,8 +2,23 @@
 //! loading models, which take long and can wait.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
+
+/// Whether there are requests to yield to. The scheduler's view of a process is
+/// one, so this is too.
+static YIELDS: AtomicBool = AtomicBool::new(false);
+
+/// From now on work in the background yields: the gateway has become ready.
+/// Before, whoever waits for the start waits for that work.
+pub fn begin_to_yield() {
+    YIELDS.store(true, Ordering::Relaxed);
+}
+
+pub fn yields() -> bool {
+    YIELDS.load(Ordering::Relaxed)
+}
 
 /// Puts the calling thread, and those it starts, behind every other for the
 /// processor: it runs where a core would be idle, and is interrupted at once
@@ -27,15 +42,17 @@ fn be_idle() {
     let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) };
 }
 
-/// Does `work` on a thread of its own that has stepped back. The work goes on
-/// when nobody waits for it any more.
+/// Does `work` on a thread of its own, which yields if that has begun. The work
+/// goes on when nobody waits for it any more.
 ///
 /// # Errors
 /// When no thread can be started, or the work panicked.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (done, result) = oneshot::channel();
     std::thread::Builder::new().name("background".to_owned()).spawn(move || {
-        step_back();
+        if yields() {
+            step_back();
+        }
         let _ = done.send(work());
     })?;
     result.await.map_err(|_| io::Error::other("a panic in the background"))
@@ -53,6 +70,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn work_is_done_behind_all_others() {
+        begin_to_yield();
         let stat = block_on(run(|| std::fs::read_to_string("/proc/thread-self/stat")));
         let stat = stat.expect("a thread").expect("its state");
         // After the name in brackets, from the state on: `policy` is the 41st field of all.

@@ -108,6 +108,7 @@ impl Probe {
                 cpu_ms: self.timeout_ms.saturating_mul(2),
                 memory_bytes: self.memory_bytes,
             },
+            yields: false,
             allowed_domains: self.allowed_domains.clone(),
         };
         Probing::new(library, &request).file(&file).run(&AtomicBool::new(false))

@@ -218,6 +218,7 @@ impl BringUp {
             labels: settings.labels.clone(),
             max_batch_rows: settings.execution.max_batch_rows,
             limits: self.limits,
+            yields: background::yields(),
             allowed_domains: self.allowed_domains.clone(),
         };
         let probed = self.try_out(request).await?;
@@ -238,14 +239,20 @@ impl BringUp {
     /// model: then it is tried again.
     async fn try_out(
         &self,
-        request: ProbeRequest,
+        mut request: ProbeRequest,
     ) -> Result<Result<ProbeReport, Rejection>, Rejection> {
         let _permit = self.workshop.probing.acquire().await.map_err(|_| called_off())?;
         let mut backoff = Backoff::new(Duration::from_secs(60));
         loop {
-            let (request, cancelled) = (request.clone(), Arc::clone(&self.cancelled));
+            let (order, cancelled) = (request.clone(), Arc::clone(&self.cancelled));
+            let workshop = Arc::clone(&self.workshop);
+            // Not in the background: whoever watches over limits has to be in time, and a
+            // process that it starts could not step forward again.
             let probed =
-                self.blocking(move |workshop| workshop.library.probe(&request, &cancelled)).await;
+                tokio::task::spawn_blocking(move || workshop.library.probe(&order, &cancelled));
+            let probed = probed.await.unwrap_or_else(|error| {
+                Err(Rejection::new(RejectKind::Internal, error.to_string()))
+            });
             if self.cancelled.load(Ordering::Relaxed) {
                 return Err(called_off());
             }
@@ -253,6 +260,8 @@ impl BringUp {
                 Err(rejection) if rejection.kind == RejectKind::Internal => {
                     self.tell(Happened::Trouble(rejection.reason)).await;
                     backoff.wait(1).await;
+                    // Whoever always yields may never get anywhere.
+                    request.yields = false;
                 }
                 probed => return Ok(probed),
             }

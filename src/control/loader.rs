@@ -19,8 +19,10 @@ impl Loader {
     pub(super) fn start() -> io::Result<Loader> {
         let (work, waiting) = unbounded::<Work>();
         std::thread::Builder::new().name("loader".to_owned()).spawn(move || {
-            background::step_back();
             for work in waiting {
+                if background::yields() {
+                    background::step_back();
+                }
                 // A panic of one load must not end all loading.
                 let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
                 if outcome.is_err() {

@@ -50,6 +50,7 @@ impl ProveFlags {
             labels: Default::default(),
             max_batch_rows: 64,
             limits,
+            yields: false,
             allowed_domains: allowed_domains.to_vec(),
         };
         match library.probe(&request, &AtomicBool::new(false)) {

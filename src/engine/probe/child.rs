@@ -41,7 +41,7 @@ fn obey() -> io::Result<()> {
     io::stdin().lock().take(MOST_BYTES).read_to_end(&mut text)?;
     let order: Order = serde_json::from_slice(&text)?;
     sandbox::require_parent(order.parent)?;
-    sandbox::step_back();
+    sandbox::step_back(order.request.yields);
     let library = match Library::open_found(&order.library) {
         Ok(library) => library,
         Err(error) => {

@@ -89,6 +89,9 @@ impl<'a> Probe<'a> {
     }
 }
 
+/// A child that has waited so long for a processor is given up, to be tried again.
+const STARVED: Duration = Duration::from_secs(10);
+
 /// A child at work. It does not outlive this.
 struct Running {
     child: Child,
@@ -173,7 +176,12 @@ impl Running {
         if cancelled.load(Ordering::Relaxed) {
             return Err(internal("the probe was called off".to_owned()));
         }
-        if self.started.elapsed() >= Duration::from_millis(self.limits.wall_ms) {
+        let waited = self.waited_for_processor();
+        if waited >= STARVED {
+            return Err(internal("the processor was taken by others all the time".to_owned()));
+        }
+        let elapsed = self.started.elapsed().saturating_sub(waited);
+        if elapsed >= Duration::from_millis(self.limits.wall_ms) {
             let why = format!("loading and trying it took longer than {} ms", self.limits.wall_ms);
             return Err(Rejection::new(RejectKind::TimedOut, why));
         }
@@ -187,6 +195,14 @@ impl Running {
             return Err(verdict::too_much_memory(self.limits.memory_bytes));
         }
         Ok(())
+    }
+
+    /// How long the child could have run and others did. That is not the model's fault.
+    fn waited_for_processor(&self) -> Duration {
+        let file = format!("/proc/{}/schedstat", self.child.id());
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let nanos = text.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+        Duration::from_nanos(nanos.unwrap_or(0))
     }
 
     fn judge(&mut self, status: ExitStatus) -> Result<ProbeReport, Rejection> {

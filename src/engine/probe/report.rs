@@ -30,6 +30,8 @@ pub struct ProbeRequest {
     /// Most rows of one run.
     pub max_batch_rows: usize,
     pub limits: ProbeLimits,
+    /// Run only where a core would be idle.
+    pub yields: bool,
     /// Operator domains that are allowed beside `ai.onnx` and `ai.onnx.ml`.
     pub allowed_domains: Vec<String>,
 }

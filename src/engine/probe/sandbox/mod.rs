@@ -120,10 +120,12 @@ pub(in crate::engine::probe) fn require_parent(parent: u32) -> io::Result<()> {
     }
 }
 
-/// Takes the last place for the processor, and the first when memory runs out. A process
-/// that may not is tried all the same.
-pub(in crate::engine::probe) fn step_back() {
-    background::step_back();
+/// Takes the first place when memory runs out, and the last for the processor where it
+/// `yields`. A process that may not is tried all the same.
+pub(in crate::engine::probe) fn step_back(yields: bool) {
+    if yields {
+        background::step_back();
+    }
     #[cfg(target_os = "linux")]
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 }
