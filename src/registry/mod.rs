@@ -2,7 +2,7 @@
 //!
 //! A [`Source`] states everything that should be served: [`DirSource`] a
 //! folder, [`ObjectSource`] an object store. The [`Cache`] keeps verified files
-//! of versions by their digest. [`push`] brings a [`Package`] into a registry.
+//! of versions by their digest. [`push()`] brings a [`Package`] into a registry.
 
 mod cache;
 mod content;
