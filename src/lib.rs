@@ -10,9 +10,10 @@
 //! - [`engine`]: sessions of ONNX Runtime; [`admission`]: budgets;
 //!   [`registry`]: where models come from
 //! - [`serving`]: the catalog of what is loaded, and where runs take place
-//! - [`request`]: the life of a request; [`control`]: what changes the catalog
+//! - [`request`]: the life of a request; [`control`]: the life of a version,
+//!   from a registry to its end
 //! - [`api`]: the wire faces and their codecs
-//! - [`app`]: configuration, wiring, start and stop
+//! - [`app`]: configuration and its reload, wiring, start and stop
 //! - [`cli`]: one file per verb
 
 pub mod admission;

@@ -1,4 +1,8 @@
 //! Where models come from: registries, and what they state.
+//!
+//! A [`Source`] states everything that should be served: [`DirSource`] a
+//! folder, [`ObjectSource`] an object store. The [`Cache`] keeps verified files
+//! of versions by their digest. [`push()`] brings a [`Package`] into a registry.
 
 mod cache;
 mod content;
