@@ -1,28 +1,23 @@
-//! Carries plans out: starts attempts, grants memory, publishes, drains.
+//! Carries plans out: starts attempts, grants memory, publishes.
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::bring_up::{BringUp, Happened, News};
 use super::decide::{Content, InstanceId, Plan, decide};
 use super::lifecycle::Lifecycle;
 use super::memory::Share;
-use super::model::{Draining, Instance, Ready};
+use super::model::{Instance, Ready};
 use super::report::unix_ms;
 use crate::engine::ProbeReport;
 use crate::registry::Progress;
-use crate::serving::{Loaded, ModelEntry};
+use crate::serving::ModelEntry;
 use crate::telemetry::VersionLabels;
 use crate::types::{Digest, ModelName, RejectKind, Rejection, Stage};
-
-/// How often a draining version is looked at, and after which time a warning
-/// says that it still has requests. It is never cut off.
-const DRAIN_LOOK: Duration = Duration::from_millis(20);
-const DRAIN_WARNING: Duration = Duration::from_secs(60);
 
 /// Contents that answered, which are remembered of one model beyond those kept.
 const SERVED: usize = 4;
@@ -43,8 +38,11 @@ impl Lifecycle {
             return;
         }
         let find = |(_, instance): &(&InstanceId, &mut Instance)| instance.attempt == attempt;
-        // Whatever was called off has nothing more to say.
-        let Some((id, instance)) = model.instances.iter_mut().find(find) else { return };
+        let Some((id, instance)) = model.instances.iter_mut().find(find) else {
+            // Whatever was called off has nothing more to say. A model is never freed here.
+            self.workshop.loader.run(move || drop(what));
+            return;
+        };
         let (name, content) = (model.name.clone(), id.content);
         match what {
             Happened::Stage(stage) => {
@@ -159,7 +157,7 @@ impl Lifecycle {
         let Some(model) = self.models.get_mut(name) else { return };
         model.is_dirty = false;
         let cache = &self.workshop.cache;
-        let plan = decide(&model.facts(spare_kept, |digest| cache.get(digest).is_some()));
+        let plan = decide(&model.facts(spare_kept, |digest| cache.contains(digest)));
         for id in plan.drain.iter().chain(&plan.cancel).chain(&plan.forget) {
             let Some(instance) = model.instances.remove(id) else { continue };
             if instance.ready.is_some() {
@@ -315,36 +313,6 @@ impl Lifecycle {
         }
     }
 
-    /// Lets a version finish its requests and frees it on the loading thread.
-    fn drain(&mut self, name: &ModelName, id: InstanceId, mut instance: Instance) {
-        let Some(Ready { servable, share }) = instance.ready.take() else { return };
-        instance.metrics.set_state(Stage::Draining.label());
-        let draining = Draining {
-            attempt: instance.attempt,
-            content: id.content,
-            since: unix_ms(),
-            memory: servable.loaded.engine.memory_bytes(),
-            metrics: instance.metrics,
-        };
-        let attempt = draining.attempt;
-        if let Some(model) = self.models.get_mut(name) {
-            model.draining.push(draining);
-            // So that the index shows it.
-            model.is_dirty = true;
-        }
-        self.audit_stage(name, id.content, Stage::Draining, None);
-        let loader = self.workshop.loader.clone();
-        let (news, name) = (self.news.clone(), name.clone());
-        tokio::spawn(async move {
-            until_alone(&name, &servable).await;
-            // Ends its lane, whose threads finish what waits there.
-            let loaded = Arc::clone(&servable.loaded);
-            drop(servable);
-            until_alone(&name, &loaded).await;
-            loader.run(move || free(loaded, share, news, name, attempt));
-        });
-    }
-
     /// Tells the cache what it must not lose.
     fn keep_cached(&self) {
         let mut keep: HashSet<Digest> = HashSet::new();
@@ -372,28 +340,4 @@ fn too_large(report: &ProbeReport, budget: u64) -> Rejection {
         budget >> 20
     );
     Rejection::new(RejectKind::OutOfMemory, reason)
-}
-
-/// Waits until nobody else holds it.
-async fn until_alone<T: Send + Sync>(name: &ModelName, held: &Arc<T>) {
-    let mut warned = Instant::now();
-    while Arc::strong_count(held) > 1 {
-        if warned.elapsed() > DRAIN_WARNING {
-            warned = Instant::now();
-            tracing::warn!(model = %name, "a version still has requests, or runs that go on");
-        }
-        tokio::time::sleep(DRAIN_LOOK).await;
-    }
-}
-
-fn free(
-    loaded: Arc<Loaded>,
-    share: Share,
-    news: mpsc::Sender<News>,
-    model: ModelName,
-    attempt: u64,
-) {
-    drop(loaded);
-    drop(share);
-    let _ = news.blocking_send(News { model, attempt, what: Happened::Gone });
 }

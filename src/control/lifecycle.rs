@@ -27,7 +27,7 @@ use crate::engine::Library;
 use crate::registry::{Cache, ListedModel, Source};
 use crate::serving::Catalog;
 use crate::telemetry::Telemetry;
-use crate::types::ModelName;
+use crate::types::{ModelName, RejectKind};
 
 /// News that wait to be taken in; who has more waits.
 const NEWS: usize = 256;
@@ -173,9 +173,19 @@ impl Lifecycle {
             let listing = listing.and_then(|one| one.listing.clone());
             self.registries.push(Registry::new(Arc::clone(source), poll, listing));
         }
+        let other_rules = self.setup.probe != setup.probe
+            || self.setup.allowed_domains != setup.allowed_domains
+            || self.setup.memory_bytes != setup.memory_bytes;
         self.setup = setup;
         for model in self.models.values_mut() {
             model.is_dirty = true;
+            if other_rules {
+                model.forgive(&[
+                    RejectKind::BadModel,
+                    RejectKind::TimedOut,
+                    RejectKind::OutOfMemory,
+                ]);
+            }
         }
         self.want();
     }

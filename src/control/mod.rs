@@ -3,11 +3,12 @@
 //!
 //! `decide` and `wanted` are pure. `lifecycle` is the loop around them, with
 //! what it hears (`poll`, `bring_up`, `waiting`) and what it does (`carry_out`,
-//! `load`, `report`, `journal`).
+//! `load`, `drain`, `report`, `journal`).
 
 mod bring_up;
 mod carry_out;
 mod decide;
+mod drain;
 mod handle;
 mod journal;
 mod lifecycle;

@@ -150,12 +150,16 @@ impl Model {
         let any_signature =
             |settings: &Settings| settings.good.as_ref().map(|good| good.any_signature);
         if any_signature(&settings) != any_signature(&self.settings) {
-            self.instances.retain(|_, instance| {
-                let rejection = instance.rejection.as_ref();
-                rejection.is_none_or(|rejection| rejection.kind != RejectKind::Incompatible)
-            });
+            self.forgive(&[RejectKind::Incompatible]);
         }
         self.settings = settings;
+    }
+
+    /// Forgets rejections of some kinds, so that those versions are tried again.
+    pub(super) fn forgive(&mut self, kinds: &[RejectKind]) {
+        self.instances.retain(|_, instance| {
+            instance.rejection.as_ref().is_none_or(|one| !kinds.contains(&one.kind))
+        });
     }
 
     /// Whether nothing of it is left.

@@ -1,5 +1,7 @@
 //! What people ask for, and the answers that have to wait for something.
 
+use std::sync::Arc;
+
 use super::decide::Content;
 use super::handle::{Asked, Command, ControlError, Reply};
 use super::lifecycle::Lifecycle;
@@ -88,12 +90,12 @@ impl Lifecycle {
         to: Option<Version>,
         asked: &Asked,
     ) -> Result<Hold, ControlError> {
-        let cache = std::sync::Arc::clone(&self.workshop);
+        let workshop = Arc::clone(&self.workshop);
         let model = self.model(name)?;
         let content = earlier(model, to, |content| {
             let stated = model.listed.versions.get(&content.version);
             stated.is_some_and(|listed| listed.digest == content.digest)
-                || cache.cache.get(&content.digest).is_some()
+                || workshop.cache.contains(&content.digest)
         })?;
         let hold = Hold {
             version: content.version,

@@ -75,6 +75,11 @@ impl Cache {
             .map_err(|error| CacheError { folder: folder.to_owned(), error })
     }
 
+    /// Whether there is an entry, as far as is known without a look at the disk.
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.0.index().contains(digest)
+    }
+
     /// The folder of an entry, which counts as used now.
     pub fn get(&self, digest: &Digest) -> Option<PathBuf> {
         let mut index = self.0.index();
