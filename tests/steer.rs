@@ -169,6 +169,17 @@ fn a_model_in_explicit_mode_is_loaded_by_request() {
 }
 
 #[test]
+fn a_registry_that_is_not_there_is_not_poked() {
+    let registry = registry();
+    let gateway = start(&registry);
+    let event = Request::post("/admin/v1/registry/events", r#"{"registry": "modles"}"#);
+    let event = event.header("content-type", "application/json").header("host", "localhost");
+    let reply = event.send(gateway.admin);
+    assert_eq!(reply.status, 404, "{}", reply.text());
+    assert!(reply.text().contains("there is models"), "{}", reply.text());
+}
+
+#[test]
 fn the_running_configuration_is_shown_as_it_is() {
     let registry = registry();
     let gateway = Launch::new().models(registry.path()).config("limits: {max_inputs: 7}").start();

@@ -9,13 +9,14 @@ use tokio::sync::oneshot;
 
 use super::bring_up::{BringUp, Happened, News};
 use super::decide::{Content, InstanceId, Plan, decide};
+use super::journal::Remembered;
 use super::lifecycle::Lifecycle;
 use super::memory::Share;
 use super::model::{Instance, Ready};
 use super::report::unix_ms;
 use crate::engine::ProbeReport;
 use crate::registry::Progress;
-use crate::serving::ModelEntry;
+use crate::serving::{ModelEntry, Servable};
 use crate::telemetry::VersionLabels;
 use crate::types::{Digest, ModelName, RejectKind, Rejection, Stage};
 
@@ -276,13 +277,18 @@ impl Lifecycle {
         let Some(model) = self.models.get_mut(name) else { return };
         let in_place = plan.default.and_then(|id| model.servable(&id).cloned());
         let any_signature = model.settings.good.as_ref().is_some_and(|good| good.any_signature);
-        let held = model.remembered.hold.is_some();
+        let Remembered { hold, served, .. } = &model.remembered;
         for (id, instance) in &mut model.instances {
             let (Some(report), Some(_)) = (&instance.report, &instance.asking) else { continue };
-            let replaces = plan.target == Some(*id) && !any_signature && !held;
+            // What answered before, or was asked for, has callers already. What is newer counts
+            // also while a hold keeps it back: the release would let it answer.
+            let has_callers = served.contains(&id.content)
+                || hold.as_ref().is_some_and(|hold| hold.digest == id.content.digest);
+            let may_answer =
+                |old: &Servable| plan.target == Some(*id) || id.content.version >= old.version();
             let incompatible = in_place
                 .as_ref()
-                .filter(|_| replaces)
+                .filter(|old| !any_signature && !has_callers && may_answer(old))
                 .and_then(|old| report.signature.may_replace(old.signature()).err());
             let answer = if let Some(error) = incompatible {
                 let reason = format!(

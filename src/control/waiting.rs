@@ -71,7 +71,11 @@ impl Lifecycle {
         let names = || self.registries.iter().map(|one| one.source.name().to_owned());
         let poked: Vec<String> = match registry {
             None => names().collect(),
-            Some(name) => names().filter(|one| *one == name).collect(),
+            Some(name) if names().any(|one| one == name) => vec![name],
+            Some(name) => {
+                let known = names().collect::<Vec<_>>().join(", ");
+                return Err(ControlError::UnknownRegistry { name, known });
+            }
         };
         self.registries
             .iter()

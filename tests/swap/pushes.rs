@@ -72,10 +72,19 @@ fn versions_that_break_their_callers_are_refused_unless_allowed() {
     wait_for("a verdict", &gateway, || stage(&gateway, 2) == "rejected");
     assert_eq!(version(&gateway, 2)["rejected"], "incompatible");
     assert_eq!(answering(&gateway).as_deref(), Some("1"));
+    // Nor does a hold let one in by the back door.
+    assert_eq!(crate::command(&gateway, "models/sign/rollback").status, 409, "nothing before it");
+    push(&registry, 3, &sign("Abs").model());
+    wait_for("version 3", &gateway, || answering(&gateway).as_deref() == Some("3"));
+    assert_eq!(crate::command(&gateway, "models/sign/rollback").status, 200);
+    push(&registry, 4, &zoo::unary("Abs", DType::Fp64, &["n"]).model());
+    wait_for("a verdict", &gateway, || stage(&gateway, 4) == "rejected");
+    assert_eq!(crate::command(&gateway, "models/sign/release").status, 200);
+    wait_for("version 3 again", &gateway, || answering(&gateway).as_deref() == Some("3"));
     let registry = registry.options("sign", "signature: any");
     let status = || crate::command(&gateway, "registry/events").status;
     assert_eq!(status(), 202);
-    wait_for("version 2", &gateway, || status_default(&gateway) == 2);
+    wait_for("version 4", &gateway, || status_default(&gateway) == 4);
     drop(registry);
 }
 
