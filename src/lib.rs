@@ -7,9 +7,10 @@
 //! - [`types`]: tensors, shapes, names, versions, requests, errors
 //! - [`telemetry`]: metric names, handles and rendering; logs
 //! - [`onnx`]: the ONNX protobuf read safely, before ONNX Runtime sees it
-//! - [`engine`]: sessions of ONNX Runtime; [`admission`]: budgets;
-//!   [`registry`]: where models come from
+//! - [`engine`]: sessions of ONNX Runtime; [`routing`]: which version answers;
+//!   [`admission`]: budgets, limits, breakers; [`registry`]: where models come from
 //! - [`serving`]: the catalog of what is loaded, and where runs take place
+//! - [`shadow`]: requests mirrored to another version, and how its answers compare
 //! - [`request`]: the life of a request; [`control`]: the life of a version,
 //!   from a registry to its end
 //! - [`api`]: the wire faces and their codecs
@@ -26,6 +27,8 @@ pub mod engine;
 pub mod onnx;
 pub mod registry;
 pub mod request;
+pub mod routing;
 pub mod serving;
+pub mod shadow;
 pub mod telemetry;
 pub mod types;

@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. Folders of one level do not import each other.
-const LEVELS: [&[&str]; 9] = [
+const LEVELS: [&[&str]; 10] = [
     &["types", "background"],
     &["telemetry"],
     &["onnx"],
-    &["engine", "admission", "registry"],
+    &["engine", "routing", "admission", "registry"],
     &["serving"],
+    &["shadow"],
     &["request", "control"],
     &["api"],
     &["app"],

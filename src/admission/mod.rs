@@ -1,5 +1,10 @@
-//! What the gateway takes on. Outlives snapshots.
+//! What may begin, and what is refused: budgets, limits, classes, breakers.
+//! They outlive snapshots of the catalog.
 
+mod breaker;
 mod budget;
+mod limiter;
 
+pub use breaker::{Breaker, Failure, Passage};
 pub use budget::{ByteBudget, Reserved};
+pub use limiter::{Limiter, LimiterOptions, Permit};

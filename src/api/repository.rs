@@ -90,7 +90,10 @@ fn check_parameter(change: Change, name: &str) -> Result<(), InferError> {
 /// The one mapping of the lifecycle's refusals to codes.
 pub fn refusal(error: ControlError) -> InferError {
     let code = match &error {
-        ControlError::UnknownModel(_) | ControlError::UnknownRegistry { .. } => Code::NotFound,
+        ControlError::UnknownModel(_)
+        | ControlError::UnknownRoute(_)
+        | ControlError::UnknownRegistry { .. } => Code::NotFound,
+        ControlError::BadRoute { .. } => Code::InvalidArgument,
         ControlError::Refused(_) => Code::FailedPrecondition,
         ControlError::Rejected { .. } => Code::Rejected,
         ControlError::Busy | ControlError::Stopping => Code::Unavailable,

@@ -92,6 +92,7 @@ pub(super) fn setup(config: &Config, sources: Vec<Arc<dyn Source>>) -> Setup {
             0 => machine_memory() / 5 * 4,
             set => set,
         },
+        routes: Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ use super::loader::Loader;
 use super::memory::Share;
 use super::retry::Backoff;
 use super::settings::{ModelSettings, number_of};
+use crate::admission::Limiter;
 use crate::background;
 use crate::engine::{Library, ProbeLimits, ProbeReport, ProbeRequest};
 use crate::registry::{Cache, FetchError, Listed, Progress, Source, SourceError};
@@ -102,6 +103,7 @@ pub(super) struct BringUp {
     pub(super) source: Arc<dyn Source>,
     pub(super) settings: Arc<ModelSettings>,
     pub(super) limits: ProbeLimits,
+    pub(super) limiter: Arc<Limiter>,
     pub(super) allowed_domains: Vec<String>,
     pub(super) progress: Arc<Progress>,
     pub(super) cancelled: Arc<AtomicBool>,
@@ -279,6 +281,7 @@ impl BringUp {
             settings: Arc::clone(&self.settings),
             metrics: Arc::clone(&self.metrics),
             model_metrics: self.workshop.telemetry.model(&self.model),
+            limiter: Arc::clone(&self.limiter),
         };
         let (news, model, attempt) = (self.news.clone(), self.model.clone(), self.attempt);
         let started = Instant::now();

@@ -127,7 +127,7 @@ impl Lifecycle {
         if dirty.is_empty() {
             return;
         }
-        let mut changes: Vec<(ModelName, Option<ModelEntry>)> = Vec::new();
+        let mut changes: Vec<(ModelName, Option<Arc<ModelEntry>>)> = Vec::new();
         let mut leaving: Vec<(ModelName, InstanceId, Instance)> = Vec::new();
         for name in dirty {
             self.plan(&name, spare_kept, &mut leaving);
@@ -135,14 +135,14 @@ impl Lifecycle {
             let entry = model.entry();
             let is_there = !model.listed.versions.is_empty() || model.remembered.hold.is_some();
             let is_shown = is_there || entry.default.is_some() || !entry.known.is_empty();
-            changes.push((name.clone(), is_shown.then_some(entry)));
+            changes.push((name.clone(), is_shown.then(|| Arc::new(entry))));
             if model.is_gone() && leaving.iter().all(|(leaver, ..)| *leaver != name) {
                 self.models.remove(&name);
                 self.state_changed |= self.remembered.remove(&name).is_some();
             }
         }
         // Readers that still hold the snapshot before it free their part of it.
-        drop(self.catalog.publish(changes));
+        drop(self.catalog.publish(changes, []));
         for (name, id, instance) in leaving {
             self.drain(&name, id, instance);
         }
@@ -229,6 +229,7 @@ impl Lifecycle {
                 source: Arc::clone(&model.source),
                 settings: Arc::clone(settings),
                 limits: self.setup.probe,
+                limiter: Arc::clone(&model.limiter),
                 allowed_domains: self.setup.allowed_domains.clone(),
                 progress,
                 cancelled,

@@ -1,5 +1,6 @@
 //! How others ask the lifecycle for something.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -7,8 +8,9 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::settings::Setup;
-use super::status::{AuditEntry, Hold, Status};
-use crate::types::{ModelName, Rejection, Version};
+use super::status::{AuditEntry, Hold, RouteChange, RouteStatus, Status};
+use crate::routing::RouteDocument;
+use crate::types::{ModelName, Rejection, VariantName, Version, Weight};
 
 /// Requests that wait for the lifecycle; more are refused.
 const QUEUE: usize = 64;
@@ -29,12 +31,26 @@ pub enum ControlError {
     /// It cannot be done in the state things are in.
     #[error("{0}")]
     Refused(String),
+    #[error("unknown route '{0}'")]
+    UnknownRoute(String),
+    /// A route that cannot be taken; the path is that of the key within its document.
+    #[error("route '{route}': {path}: {message}")]
+    BadRoute { route: ModelName, path: String, message: String },
     #[error("{model} version {version} was rejected: {rejection}")]
     Rejected { model: ModelName, version: Version, rejection: Rejection },
     #[error("the gateway has too much to do; try again")]
     Busy,
     #[error("the gateway is stopping")]
     Stopping,
+}
+
+/// What becomes the champion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Promotion {
+    /// What is obvious: the version that is held back, else the only other variant.
+    Next,
+    Variant(VariantName),
+    Version(Version),
 }
 
 /// Who asks, and why: for the audit log.
@@ -62,6 +78,14 @@ pub enum Command {
     Retry(ModelName, Version, Asked, Reply<()>),
     /// The newest entries of the audit log, the newest last, at most so many.
     Audit(Option<ModelName>, usize, Reply<Vec<AuditEntry>>),
+    /// Make routes, or change them, all or none; only tell what it would do
+    /// where the flag says so.
+    ApplyRoutes(Vec<RouteDocument>, bool, Asked, Reply<Vec<RouteChange>>),
+    DeleteRoute(ModelName, Asked, Reply<RouteChange>),
+    /// Set weights of a route's variants by hand; none goes back to the document's.
+    SetTraffic(ModelName, BTreeMap<VariantName, Weight>, Asked, Reply<RouteStatus>),
+    /// Make another version a route's champion.
+    Promote(ModelName, Promotion, Asked, Reply<RouteStatus>),
     /// Put a configuration into force.
     Apply(Box<Setup>, Reply<()>),
 }
@@ -130,6 +154,44 @@ impl Control {
         most: usize,
     ) -> Result<Vec<AuditEntry>, ControlError> {
         self.ask(|reply| Command::Audit(model, most, reply)).await
+    }
+
+    /// Makes routes, or changes them, all or none; with `dry_run` only tells
+    /// what it would do.
+    pub async fn apply_routes(
+        &self,
+        documents: Vec<RouteDocument>,
+        dry_run: bool,
+        asked: Asked,
+    ) -> Result<Vec<RouteChange>, ControlError> {
+        self.ask(|reply| Command::ApplyRoutes(documents, dry_run, asked, reply)).await
+    }
+
+    pub async fn delete_route(
+        &self,
+        route: ModelName,
+        asked: Asked,
+    ) -> Result<RouteChange, ControlError> {
+        self.ask(|reply| Command::DeleteRoute(route, asked, reply)).await
+    }
+
+    /// Sets weights by hand; no weights at all go back to the document's.
+    pub async fn set_traffic(
+        &self,
+        route: ModelName,
+        weights: BTreeMap<VariantName, Weight>,
+        asked: Asked,
+    ) -> Result<RouteStatus, ControlError> {
+        self.ask(|reply| Command::SetTraffic(route, weights, asked, reply)).await
+    }
+
+    pub async fn promote(
+        &self,
+        route: ModelName,
+        promotion: Promotion,
+        asked: Asked,
+    ) -> Result<RouteStatus, ControlError> {
+        self.ask(|reply| Command::Promote(route, promotion, asked, reply)).await
     }
 
     /// Puts a configuration into force, as a whole.

@@ -23,6 +23,7 @@ use super::settings::Setup;
 use super::status::AuditEntry;
 use super::waiting::Waiting;
 use super::wanted;
+use crate::admission::{Limiter, LimiterOptions};
 use crate::engine::Library;
 use crate::registry::{Cache, ListedModel, Source};
 use crate::serving::Catalog;
@@ -301,6 +302,7 @@ impl Lifecycle {
         let model = Model {
             name: name.clone(),
             metrics: self.workshop.telemetry.model(name),
+            limiter: Limiter::new(LimiterOptions { min: 1, max: 512 }),
             source,
             listed,
             settings: Settings::of(settings, None),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::settings::ModelSettings;
+use crate::admission::Limiter;
 use crate::engine::golden::{self, Golden};
 use crate::engine::{Cost, Engine, EngineError, Library, OrtEngine, measure, warm};
 use crate::registry::{GOLDEN_FILE, MODEL_FILE};
@@ -23,6 +24,7 @@ pub(super) struct Job {
     pub(super) settings: Arc<ModelSettings>,
     pub(super) metrics: Arc<VersionMetrics>,
     pub(super) model_metrics: Arc<ModelMetrics>,
+    pub(super) limiter: Arc<Limiter>,
 }
 
 impl Job {
@@ -55,7 +57,7 @@ impl Job {
         for cost in measured.costs {
             loaded.cost.set(cost.input_bytes, cost.nanos);
         }
-        Ok(Servable::new(loaded, self.model_metrics))
+        Ok(Servable::new(loaded, self.model_metrics, self.limiter))
     }
 }
 

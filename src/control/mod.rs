@@ -26,12 +26,13 @@ mod waiting;
 mod wanted;
 
 pub use decide::{Content, VersionPolicy};
-pub use handle::{Asked, Control, ControlError};
+pub use handle::{Asked, Control, ControlError, Promotion};
 #[cfg(feature = "testing")]
 pub use handle::{Command, Reply};
 pub use journal::{Journal, JournalError};
 pub use lifecycle::{Loads, Parts, start};
-pub use settings::{LabelTarget, ModelSettings, SettingsOf, Setup};
+pub use settings::{DeclaredRoute, LabelTarget, ModelSettings, SettingsOf, Setup};
 pub use status::{
-    AuditEntry, Hold, ModelStatus, ProbeStatus, RegistryStatus, Status, VersionStatus,
+    AuditEntry, Hold, ModelStatus, ProbeStatus, RegistryStatus, RouteChange, RouteStatus, Status,
+    TrafficChange, VariantState, VariantStatus, VersionStatus,
 };

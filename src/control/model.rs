@@ -12,6 +12,7 @@ use super::journal::Remembered;
 use super::memory::Share;
 use super::settings::{LabelTarget, ModelSettings, number_of};
 use super::status::{ModelStatus, ProbeStatus, VersionStatus};
+use crate::admission::Limiter;
 use crate::engine::ProbeReport;
 use crate::registry::{Listed, ListedModel, Progress, Source};
 use crate::serving::{KnownVersion, ModelEntry, Servable};
@@ -21,6 +22,8 @@ use crate::types::{Digest, ModelName, RejectKind, Rejection, Stage, Version};
 pub(super) struct Model {
     pub(super) name: ModelName,
     pub(super) metrics: Arc<ModelMetrics>,
+    /// Of all its versions together.
+    pub(super) limiter: Arc<Limiter>,
     /// The registry that provides it.
     pub(super) source: Arc<dyn Source>,
     pub(super) listed: ListedModel,

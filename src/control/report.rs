@@ -109,6 +109,7 @@ impl Lifecycle {
     pub(super) fn report(&mut self) {
         self.count_fetched();
         self.control.publish(Status {
+            routes: Vec::new(),
             registries: self.registries.iter().map(|registry| registry.status()).collect(),
             models: self.models.values().map(|model| model.status()).collect(),
         });

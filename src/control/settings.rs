@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::decide::VersionPolicy;
 use crate::engine::{ProbeLimits, SessionOptions};
 use crate::registry::Source;
+use crate::routing::RouteDocument;
 use crate::serving::ExecutionOptions;
 use crate::types::{ModelName, Version};
 
@@ -63,6 +64,14 @@ pub(super) fn number_of(text: &str) -> u64 {
 pub type SettingsOf =
     Arc<dyn Fn(&ModelName, Option<&str>) -> Result<ModelSettings, String> + Send + Sync>;
 
+/// A route that a file states. One that was applied by hand stands in the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeclaredRoute {
+    pub document: RouteDocument,
+    /// Such as `config`, or the file's name in the folder of routes.
+    pub origin: String,
+}
+
 /// What the configuration says. Replaced as a whole when it is reloaded.
 #[derive(Clone)]
 pub struct Setup {
@@ -74,4 +83,6 @@ pub struct Setup {
     pub allowed_domains: Vec<String>,
     /// Memory that all loaded models may hold together.
     pub memory_bytes: u64,
+    /// Routes that files state; of those applied by hand with the same name these win.
+    pub routes: Vec<DeclaredRoute>,
 }

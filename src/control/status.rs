@@ -4,13 +4,104 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Digest, ModelName, RejectKind, Signature, Stage, Version};
+use crate::routing::{RouteDocument, VersionRef};
+use crate::types::{Digest, ModelName, RejectKind, Signature, Stage, VariantName, Version, Weight};
 
 /// `GET /admin/v1/models`. Times are Unix milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     pub registries: Vec<RegistryStatus>,
     pub models: Vec<ModelStatus>,
+    #[serde(default)]
+    pub routes: Vec<RouteStatus>,
+}
+
+/// `GET /admin/v1/routes/{route}`: what is meant, and what is in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteStatus {
+    pub name: ModelName,
+    pub model: ModelName,
+    /// Counts its changes, by whomever.
+    pub revision: u64,
+    /// Who states it: `config`, a file of the folder of routes, or `api`.
+    pub origin: String,
+    pub document: RouteDocument,
+    /// The champion first, then in the document's order.
+    pub variants: Vec<VariantStatus>,
+    pub shadow: Option<VariantStatus>,
+    /// Set while weights differ from the document's by hand.
+    pub traffic: Option<TrafficChange>,
+    /// Set while the champion is another than the document says: by a promotion,
+    /// or because new versions are held back.
+    pub champion: Option<Hold>,
+    /// A version that was pushed and that the route's policy keeps back.
+    pub held_back: Option<Version>,
+    /// What cannot be satisfied for now.
+    pub problems: Vec<String>,
+    /// `ln` of the Bayes factor against the configured split of distinct units;
+    /// above 6.9 (p < 0.001) something is wrong with the split.
+    pub srm_log_bayes_factor: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VariantStatus {
+    pub name: String,
+    /// What the document says.
+    pub declared: VersionRef,
+    /// What it stands for now.
+    pub version: Option<Version>,
+    pub digest: Option<Digest>,
+    /// In force, and by the document.
+    pub weight: Weight,
+    pub declared_weight: Weight,
+    /// Slots of the split, the end not in it; none of the champion, which has the rest.
+    pub slots: Option<(u32, u32)>,
+    pub state: VariantState,
+    /// Why it is not ready.
+    pub reason: Option<String>,
+    /// Requests that it was chosen for, and that the champion answered in its stead.
+    pub assigned: u64,
+    pub fell_back: u64,
+    /// Whether it is left alone because it kept failing.
+    pub breaker_open: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VariantState {
+    Ready,
+    /// On its way.
+    Loading,
+    /// There is no such version or label.
+    Missing,
+    /// It was tried and refused.
+    Rejected,
+    /// It could not answer the champion's callers.
+    Incompatible,
+}
+
+/// Weights that were set by hand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrafficChange {
+    pub weights: BTreeMap<VariantName, Weight>,
+    pub actor: String,
+    pub reason: String,
+    pub since: u64,
+}
+
+/// What applying a document did, or would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteChange {
+    pub name: ModelName,
+    /// `created`, `changed`, `unchanged`, or `deleted`.
+    pub outcome: String,
+    pub revision: u64,
+    /// Share of units that get another variant than before, in percent.
+    pub moved_units: f64,
+    /// What will not work yet, or is probably not meant.
+    pub warnings: Vec<String>,
+    /// What was there before.
+    pub before: Option<RouteDocument>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

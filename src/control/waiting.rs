@@ -60,6 +60,10 @@ impl Lifecycle {
                 }
                 Err(error) => give(reply, Err(error)),
             },
+            Command::ApplyRoutes(_, _, _, reply) => give(reply, Err(ControlError::Busy)),
+            Command::DeleteRoute(_, _, reply) => give(reply, Err(ControlError::Busy)),
+            Command::SetTraffic(_, _, _, reply) => give(reply, Err(ControlError::Busy)),
+            Command::Promote(_, _, _, reply) => give(reply, Err(ControlError::Busy)),
             Command::Apply(setup, reply) => {
                 self.set_up(*setup);
                 give(reply, Ok(()));

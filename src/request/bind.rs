@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::serving::{Wanted, Work};
 use crate::types::{
-    DType, Dim, InferError, InferRequest, InputTensor, Payload, Shape, Signature, Tensor,
+    DType, Dim, InferError, InferRequest, InputTensor, Payload, Priority, Shape, Signature, Tensor,
     TensorSpec,
 };
 
@@ -67,7 +67,9 @@ pub fn bind(
     if classification.iter().all(|top| *top == 0) {
         classification.clear();
     }
-    Ok(Bound { work: Work { inputs, wanted, deadline }, binary, classification })
+    let (priority, variant) = (Priority::Normal, None);
+    let work = Work { inputs, wanted, deadline, priority, variant };
+    Ok(Bound { work, binary, classification })
 }
 
 fn bind_inputs(

@@ -145,6 +145,8 @@ mod tests {
                 .collect(),
             wanted: [0].into_iter().collect(),
             deadline: std::time::Instant::now(),
+            priority: crate::types::Priority::Normal,
+            variant: None,
         };
         let (narrow, wide, more) = (work(&[2, 1]), work(&[2, 3]), work(&[5, 1]));
         assert!(may_share(&narrow, &more));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::route::ServedRoute;
 use super::servable::Servable;
 use crate::types::{Code, InferError, ModelName, Stage, Version};
 
@@ -30,37 +31,74 @@ pub struct KnownVersion {
     pub reason: Arc<str>,
 }
 
+/// What one name stands for: a route wins over a model.
+#[derive(Clone, Default)]
+pub struct Named {
+    pub route: Option<Arc<ServedRoute>>,
+    pub model: Option<Arc<ModelEntry>>,
+}
+
 /// Everything served at one moment.
 #[derive(Clone, Default)]
 pub struct Snapshot {
-    models: HashMap<ModelName, Arc<ModelEntry>>,
+    names: HashMap<ModelName, Named>,
 }
 
 impl Snapshot {
+    /// What answers to a name.
+    ///
+    /// # Errors
+    /// `NotFound` where nothing does.
+    pub fn named(&self, name: &str) -> Result<&Named, InferError> {
+        self.names.get(name).ok_or_else(|| unknown_model(name))
+    }
+
     pub fn model(&self, name: &str) -> Option<&Arc<ModelEntry>> {
-        self.models.get(name)
+        self.names.get(name)?.model.as_ref()
     }
 
     pub fn models(&self) -> impl Iterator<Item = (&ModelName, &Arc<ModelEntry>)> {
-        self.models.iter()
+        self.names.iter().filter_map(|(name, named)| Some((name, named.model.as_ref()?)))
+    }
+
+    pub fn route(&self, name: &str) -> Option<&Arc<ServedRoute>> {
+        self.names.get(name)?.route.as_ref()
+    }
+
+    pub fn routes(&self) -> impl Iterator<Item = (&ModelName, &Arc<ServedRoute>)> {
+        self.names.iter().filter_map(|(name, named)| Some((name, named.route.as_ref()?)))
     }
 
     /// The version that answers for `name`; an empty `version` means the
-    /// model's default, another one is a number or a label.
+    /// model's default, or the champion of a route, another one is a number or a label.
     ///
     /// # Errors
     /// `NotFound` for a model, version or label that does not exist,
     /// `Unavailable` for one that is not ready.
     pub fn resolve(&self, name: &str, version: &str) -> Result<&Arc<Servable>, InferError> {
-        let model = self.models.get(name).ok_or_else(|| unknown_model(name))?;
-        if version.is_empty() {
-            return model.default.as_ref().ok_or_else(|| no_version_ready(name));
+        let named = self.named(name)?;
+        match (&named.route, &named.model) {
+            (Some(route), _) => route.resolve(version),
+            (None, Some(model)) => model.resolve(name, version),
+            (None, None) => Err(unknown_model(name)),
         }
-        model.find(version).ok_or_else(|| model.missing(name, version))
     }
 }
 
 impl ModelEntry {
+    /// The version that answers: the default for an empty `version`, else a
+    /// number or a label. `name` is how the caller calls it.
+    ///
+    /// # Errors
+    /// `NotFound` for a version or label that does not exist, `Unavailable`
+    /// for one that is not ready.
+    pub fn resolve(&self, name: &str, version: &str) -> Result<&Arc<Servable>, InferError> {
+        if version.is_empty() {
+            return self.default.as_ref().ok_or_else(|| no_version_ready(name));
+        }
+        self.find(version).ok_or_else(|| self.missing(name, version))
+    }
+
     fn find(&self, version: &str) -> Option<&Arc<Servable>> {
         let number = match version.as_bytes().first() {
             Some(b'0'..=b'9') => Version::parse(version).ok()?,
@@ -131,21 +169,23 @@ impl Catalog {
         self.published.load()
     }
 
-    /// Replaces the entries of some models, or takes them out, in one step.
+    /// Replaces some models and routes, or takes them out, in one step.
     /// Returns the snapshot before it, so that the caller can see to where it
     /// is freed.
     pub fn publish(
         &self,
-        changes: impl IntoIterator<Item = (ModelName, Option<ModelEntry>)>,
+        models: impl IntoIterator<Item = (ModelName, Option<Arc<ModelEntry>>)>,
+        routes: impl IntoIterator<Item = (ModelName, Option<Arc<ServedRoute>>)>,
     ) -> Arc<Snapshot> {
         let _one_writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Snapshot::clone(&self.published.load());
-        for (name, entry) in changes {
-            match entry {
-                Some(entry) => drop(next.models.insert(name, Arc::new(entry))),
-                None => drop(next.models.remove(&name)),
-            }
+        for (name, model) in models {
+            next.names.entry(name).or_default().model = model;
         }
+        for (name, route) in routes {
+            next.names.entry(name).or_default().route = route;
+        }
+        next.names.retain(|_, named| named.route.is_some() || named.model.is_some());
         self.published.swap(Arc::new(next))
     }
 }

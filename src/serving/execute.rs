@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use super::batching::{NotRows, gather, scatter};
-use super::job::{Done, Job, Wanted, Work};
+use super::job::{Done, Job, Timings, Wanted, Work};
 use super::options::Execution;
 use super::servable::Loaded;
 use crate::engine::{EngineError, Input, RunOutputs};
-use crate::telemetry::RunTimings;
+use crate::telemetry::{RunTimings, VersionMetrics};
 use crate::types::{Code, InferError, Reason, Shape};
 
 thread_local! {
@@ -76,8 +76,9 @@ pub(super) fn run_alone(
         Ok(outputs) => {
             learn(model, work.bytes(), infer);
             let timings = RunTimings { input: Duration::ZERO, infer, output: Duration::ZERO };
-            model.metrics.executed(work.rows(), 1, &timings);
-            Some(Ok(Done { outputs }))
+            counted(model, work).executed(work.rows(), 1, &timings);
+            let timings = Timings { waited: Duration::ZERO, ran: infer, rows: work.rows() };
+            Some(Ok(Done { outputs, timings }))
         }
         Err(EngineError::Stopped) => {
             learn(model, work.bytes(), infer);
@@ -105,9 +106,11 @@ fn run_jobs(model: &Loaded, jobs: Vec<Job>, patience: Patience) {
         jobs.into_iter().filter_map(|job| still_wanted(model, job, started)).collect();
     if live.len() > 1 {
         match run_batch(model, &live, started, patience) {
-            Ok(answers) => {
+            Ok((answers, ran)) => {
+                let rows = live.iter().map(|job| job.work.rows()).sum();
                 for (job, outputs) in live.into_iter().zip(answers) {
-                    job.answer(Ok(Done { outputs }));
+                    let waited = started.saturating_duration_since(job.queued_at);
+                    job.answer(Ok(Done { outputs, timings: Timings { waited, ran, rows } }));
                 }
                 return;
             }
@@ -125,8 +128,12 @@ fn run_jobs(model: &Loaded, jobs: Vec<Job>, patience: Patience) {
             job.answer(Err(deadline_passed()));
             continue;
         }
+        let waited = job.queued_at.elapsed();
         match run_alone(model, &job.work, patience) {
-            Some(result) => job.answer(result),
+            Some(Ok(Done { outputs, timings })) => {
+                job.answer(Ok(Done { outputs, timings: Timings { waited, ..timings } }));
+            }
+            Some(failed) => job.answer(failed),
             None => job.hand_back(),
         }
     }
@@ -138,7 +145,7 @@ fn still_wanted(model: &Loaded, job: Job, now: Instant) -> Option<Job> {
         return None;
     }
     let wait = now.saturating_duration_since(job.queued_at);
-    model.metrics.queued(wait);
+    counted(model, &job.work).queued(wait);
     if job.work.deadline <= now {
         job.answer(Err(deadline_passed()));
     } else if model.options.queue_timeout.is_some_and(|limit| wait > limit) {
@@ -166,7 +173,7 @@ fn run_batch(
     jobs: &[Job],
     started: Instant,
     patience: Patience,
-) -> Result<Vec<RunOutputs>, BatchError> {
+) -> Result<(Vec<RunOutputs>, Duration), BatchError> {
     SCRATCH.with_borrow_mut(|scratch| {
         let rows = jobs.iter().map(|job| job.work.rows());
         let total: usize = rows.clone().sum();
@@ -216,8 +223,9 @@ fn run_batch(
             infer: run_ended - run_started,
             output: run_ended.elapsed(),
         };
-        model.metrics.executed(total, jobs.len(), &timings);
-        Ok(answers)
+        // Of several variants that share a run the first stands for all.
+        counted(model, first).executed(total, jobs.len(), &timings);
+        Ok((answers, timings.infer))
     })
 }
 
@@ -267,6 +275,11 @@ fn union(jobs: &[Job]) -> Wanted {
         }
     }
     union
+}
+
+/// Where a request's wait and run are counted.
+fn counted<'a>(model: &'a Loaded, work: &'a Work) -> &'a VersionMetrics {
+    work.variant.as_ref().unwrap_or(&model.metrics)
 }
 
 fn learn(model: &Loaded, bytes: usize, infer: Duration) {

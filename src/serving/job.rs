@@ -1,23 +1,30 @@
 //! One request's share of a run: what goes in, what comes back.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::engine::RunOutputs;
-use crate::types::{InferError, Tensor};
+use crate::telemetry::VersionMetrics;
+use crate::types::{InferError, Priority, Tensor};
 
 /// Indices of the outputs a request wants, in the order asked for.
 pub type Wanted = SmallVec<[usize; 2]>;
 
-/// A request that fits its model: inputs in the signature's order.
-#[derive(Debug)]
+/// A request that fits its model: inputs in the signature's order. A clone
+/// shares the tensors' bytes.
+#[derive(Clone, Debug)]
 pub struct Work {
     pub inputs: SmallVec<[Tensor; 2]>,
     pub wanted: Wanted,
     /// The client has no use for an answer after this instant.
     pub deadline: Instant,
+    /// Who goes first where work waits.
+    pub priority: Priority,
+    /// What its wait and its run count for; the version itself where there is none.
+    pub variant: Option<Arc<VersionMetrics>>,
 }
 
 impl Work {
@@ -43,6 +50,18 @@ impl Work {
 pub struct Done {
     /// In the order of [`Work::wanted`].
     pub outputs: RunOutputs,
+    pub timings: Timings,
+}
+
+/// How long an answer took, without the way there and back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Before its run began.
+    pub waited: Duration,
+    /// Of the run, which others may have shared.
+    pub ran: Duration,
+    /// Of the run, the others' included.
+    pub rows: usize,
 }
 
 /// Work on its way to a run, with the way back.

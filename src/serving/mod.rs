@@ -12,11 +12,13 @@ mod execute;
 mod job;
 mod lane;
 mod options;
+mod route;
 mod servable;
 pub mod turn;
 
-pub use catalog::{Catalog, KnownVersion, ModelEntry, Snapshot};
-pub use job::{Done, Wanted, Work};
+pub use catalog::{Catalog, KnownVersion, ModelEntry, Named, Snapshot};
+pub use job::{Done, Timings, Wanted, Work};
 pub use lane::lanes_at_work;
 pub use options::{Execution, ExecutionOptions};
+pub use route::{Mirrored, ServedRoute, Target};
 pub use servable::{Loaded, Running, Servable};

@@ -12,6 +12,7 @@ use super::job::{Done, Job, NotDone, Pending, Work};
 use super::lane::Lane;
 use super::options::{Execution, ExecutionOptions};
 use super::turn;
+use crate::admission::{Breaker, Limiter};
 use crate::engine::Engine;
 use crate::telemetry::{ModelMetrics, VersionMetrics};
 use crate::types::{Code, InferError, ModelName, Reason, Signature, Version};
@@ -70,14 +71,28 @@ pub struct Servable {
     pub model_metrics: Arc<ModelMetrics>,
     /// The version as text, for answers.
     pub version_text: Bytes,
+    /// Of the whole model, over all its versions.
+    pub limiter: Arc<Limiter>,
+    pub breaker: Breaker,
     /// Started when the first dear run comes.
     lane: OnceLock<Option<Lane>>,
 }
 
 impl Servable {
-    pub fn new(loaded: Loaded, model_metrics: Arc<ModelMetrics>) -> Servable {
+    pub fn new(
+        loaded: Loaded,
+        model_metrics: Arc<ModelMetrics>,
+        limiter: Arc<Limiter>,
+    ) -> Servable {
         let version_text = Bytes::from(loaded.version.to_string());
-        Servable { loaded: Arc::new(loaded), model_metrics, version_text, lane: OnceLock::new() }
+        Servable {
+            loaded: Arc::new(loaded),
+            model_metrics,
+            version_text,
+            limiter,
+            breaker: Breaker::default(),
+            lane: OnceLock::new(),
+        }
     }
 
     pub fn signature(&self) -> &Signature {
@@ -109,7 +124,7 @@ impl Servable {
         }
         match self.place(&work) {
             Execution::Inline => {
-                self.loaded.metrics.queued(Duration::ZERO);
+                work.variant.as_ref().unwrap_or(&self.loaded.metrics).queued(Duration::ZERO);
                 let patience = Patience::on_network_thread(&self.loaded);
                 match run_alone(&self.loaded, &work, patience) {
                     Some(result) => Running::ended(result),

@@ -14,6 +14,9 @@ mod model;
 mod process;
 mod registry;
 mod render;
+mod render_routes;
+mod route;
+mod shadow;
 mod shard;
 mod statistics;
 mod triton;
@@ -23,12 +26,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::types::ModelName;
+use crate::types::{ModelName, VariantName};
 
 pub use labels::{Protocol, RefusedConnection};
 pub use model::{InflightGuard, ModelMetrics};
 pub use process::ConnectionMetrics;
 pub use registry::RegistryMetrics;
+pub use route::{MAX_VARIANTS, RouteMetrics};
+pub use shadow::ShadowMetrics;
 pub use statistics::{BatchStatistics, DurationStatistics, Statistics};
 pub use version::{RunTimings, VersionLabels, VersionMetrics};
 
@@ -59,6 +64,8 @@ pub struct Telemetry {
     /// Weak, so that a model's series go with the last holder of its handle.
     models: Mutex<BTreeMap<ModelName, Weak<ModelMetrics>>>,
     versions: Mutex<BTreeMap<SeriesKey, Vec<Weak<VersionMetrics>>>>,
+    /// Weak, as `models`.
+    routes: Mutex<route::Routes>,
     /// By name; they live as long as the process, and configurations name few.
     registries: Mutex<BTreeMap<String, Arc<RegistryMetrics>>>,
     cache_bytes: AtomicU64,
@@ -74,6 +81,7 @@ impl Telemetry {
             unknown: Arc::new(ModelMetrics::new(Arc::from(UNKNOWN), shards)),
             models: Mutex::default(),
             versions: Mutex::default(),
+            routes: Mutex::default(),
             registries: Mutex::default(),
             cache_bytes: AtomicU64::new(0),
         }
@@ -119,6 +127,24 @@ impl Telemetry {
         version
     }
 
+    /// The handle of a route; the same one while anybody holds it and its
+    /// variants are these. Its series go when the last holder drops it.
+    pub fn route(&self, name: &ModelName, variants: &[VariantName]) -> Arc<RouteMetrics> {
+        let mut routes = locked(&self.routes);
+        let known = routes.get(name).and_then(Weak::upgrade);
+        if let Some(route) = known.filter(|route| route.variants() == variants) {
+            return route;
+        }
+        let route = Arc::new(RouteMetrics::new(name.clone(), variants.to_vec(), self.shards));
+        routes.insert(name.clone(), Arc::downgrade(&route));
+        route
+    }
+
+    /// Forgets the routes whose handles are gone.
+    pub fn forget_routes(&self) {
+        locked(&self.routes).retain(|_, route| route.strong_count() > 0);
+    }
+
     /// The handle of a registry that the configuration names.
     pub fn registry(&self, name: &str) -> Arc<RegistryMetrics> {
         Arc::clone(locked(&self.registries).entry(name.to_owned()).or_default())
@@ -142,6 +168,7 @@ impl Telemetry {
         let versions = self.live_versions();
         render::versions(&mut page, &models, &versions);
         render::changes(&mut page, &models);
+        render_routes::routes(&mut page, &route::live(&self.routes));
         let registries: Vec<_> = locked(&self.registries)
             .iter()
             .map(|(name, metrics)| (name.clone(), Arc::clone(metrics)))

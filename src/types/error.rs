@@ -77,16 +77,25 @@ pub enum Reason {
     QueueTimeout,
     Deadline,
     SlowClient,
+    /// As many requests wait for the model as its adaptive limit allows for the class.
+    Limit,
+    /// It would wait for longer than its deadline allows.
+    WouldExpire,
+    /// The version failed so often that it is not asked for a while.
+    BreakerOpen,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 6] = [
+    pub const ALL: [Reason; 9] = [
         Reason::BodyTooLarge,
         Reason::BytesInFlight,
         Reason::QueueFull,
         Reason::QueueTimeout,
         Reason::Deadline,
         Reason::SlowClient,
+        Reason::Limit,
+        Reason::WouldExpire,
+        Reason::BreakerOpen,
     ];
 
     pub fn label(self) -> &'static str {
@@ -97,6 +106,9 @@ impl Reason {
             Reason::QueueTimeout => "queue_timeout",
             Reason::Deadline => "deadline",
             Reason::SlowClient => "slow_client",
+            Reason::Limit => "limit",
+            Reason::WouldExpire => "would_expire",
+            Reason::BreakerOpen => "breaker_open",
         }
     }
 }

@@ -7,10 +7,12 @@ mod error;
 mod file_name;
 mod lifecycle;
 mod name;
+mod priority;
 mod request;
 mod shape;
 mod signature;
 mod tensor;
+mod weight;
 
 pub use compatibility::Incompatible;
 pub use digest::{Digest, DigestError};
@@ -20,13 +22,15 @@ pub use file_name::{
     FileName, FileNameError, GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, OPTIONS_FILE, PROFILE_FILE,
 };
 pub use lifecycle::{RejectKind, Rejection, Stage};
-pub use name::{ModelName, NameError, Version};
+pub use name::{ModelName, NameError, VariantName, Version};
+pub use priority::Priority;
 pub use request::{
     InferRequest, InputTensor, OutputTensor, Outputs, Parameter, Payload, RequestedOutput,
 };
 pub use shape::{MAX_RANK, Shape, ShapeError};
 pub use signature::{Dim, Signature, TensorSpec};
 pub use tensor::{Tensor, TensorError};
+pub use weight::Weight;
 
 #[cfg(target_endian = "big")]
 compile_error!(

@@ -15,6 +15,11 @@ pub enum NameError {
     Model(String),
     #[error("'{0}' is not a version: expected a positive integer")]
     Version(String),
+    #[error(
+        "'{0}' is not a variant's name: expected 1 to 63 of a-z 0-9 -, the first a letter, and \
+         neither 'pinned' nor 'shadow'"
+    )]
+    Variant(String),
 }
 
 /// Name of a model: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
@@ -50,6 +55,65 @@ impl std::borrow::Borrow<str> for ModelName {
 impl fmt::Display for ModelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Name of a variant of a route: `[a-z][a-z0-9-]{0,62}`. What answers to a
+/// pinned version, and shadows, go by names that no variant can have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VariantName(Arc<str>);
+
+impl VariantName {
+    /// Answers unless something else is chosen.
+    pub const CHAMPION: &str = "champion";
+    /// Stands in answers and metrics for a version that the caller named.
+    pub const PINNED: &str = "pinned";
+    /// Stands in metrics for the version that a route's requests are mirrored to.
+    pub const SHADOW: &str = "shadow";
+
+    pub fn parse(name: &str) -> Result<VariantName, NameError> {
+        let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let is_taken = [VariantName::PINNED, VariantName::SHADOW].contains(&name);
+        if first && name.len() <= 63 && name.bytes().all(legal) && !is_taken {
+            Ok(VariantName(Arc::from(name)))
+        } else {
+            Err(NameError::Variant(name.chars().take(80).collect()))
+        }
+    }
+
+    pub fn champion() -> VariantName {
+        VariantName(Arc::from(VariantName::CHAMPION))
+    }
+
+    pub fn is_champion(&self) -> bool {
+        &*self.0 == VariantName::CHAMPION
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Display for VariantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for VariantName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for VariantName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<VariantName, D::Error> {
+        VariantName::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
@@ -113,6 +177,16 @@ mod tests {
         }
         for good in ["a", "breast-cancer", "v1.2_x", &"x".repeat(128)] {
             assert!(ModelName::parse(good).is_ok(), "{good:?} must be accepted");
+        }
+    }
+
+    #[test]
+    fn variants_have_short_plain_names() {
+        for bad in ["", "A", "1a", "-a", "a_b", "pinned", "shadow", &"x".repeat(64)] {
+            assert!(VariantName::parse(bad).is_err(), "{bad:?} must be refused");
+        }
+        for good in ["champion", "candidate-2", &"x".repeat(63)] {
+            assert!(VariantName::parse(good).is_ok(), "{good:?} must be accepted");
         }
     }
 

@@ -216,7 +216,7 @@ fn verify_says_whether_the_newest_version_answers() {
         ("held", held, 0, "by ada"),
         ("nothing", model("m", Vec::new()), 1, "no version"),
     ] {
-        let admin = Admin::showing(Status { registries: Vec::new(), models: vec![model] });
+        let admin = Admin::showing(Status { models: vec![model], ..Status::default() });
         let ended = run(&admin, &["verify", "m"], code);
         assert!(ended.stdout.contains(part), "{what}: {}", ended.stdout);
     }
@@ -252,7 +252,7 @@ fn verify_compares_a_folder_with_what_is_served() {
         versions.extend(more);
         let unloaded = unloaded.iter().map(|version| number(*version)).collect();
         let model = ModelStatus { default: Some(number(2)), unloaded, ..model("m", versions) };
-        Admin::showing(Status { registries: Vec::new(), models: vec![model] })
+        Admin::showing(Status { models: vec![model], ..Status::default() })
     };
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let same = showing(served, Vec::new(), &[1]);

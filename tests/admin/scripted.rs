@@ -162,6 +162,10 @@ pub async fn answer_all(mut commands: mpsc::Receiver<Command>, asked: Arc<Mutex<
             }
             // Only the configuration's reload asks for it.
             Command::Apply(_, reply) => drop(reply),
+            Command::ApplyRoutes(_, _, _, reply) => drop(reply),
+            Command::DeleteRoute(_, _, reply) => drop(reply),
+            Command::SetTraffic(_, _, _, reply) => drop(reply),
+            Command::Promote(_, _, _, reply) => drop(reply),
         }
     }
 }
@@ -274,6 +278,7 @@ pub fn status() -> Status {
         ..model("on-request", Vec::new())
     };
     Status {
+        routes: Vec::new(),
         registries: vec![RegistryStatus {
             name: "models".to_owned(),
             location: "/srv/models".to_owned(),
