@@ -5,17 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
 
-use crate::request::{Answer, RequestId};
+use crate::request::{Answer, MODEL_VERSION, RequestId};
 use crate::types::InferError;
 
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-pub const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
+pub use crate::request::REQUEST_ID;
+
 pub const VARIANT: HeaderName = HeaderName::from_static("x-variant");
 pub const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-
-/// The only variant of a model without a route.
-const CHAMPION: HeaderValue = HeaderValue::from_static("champion");
 
 /// Says which prediction this is and who made it.
 pub fn describe(answer: &Answer, headers: &mut HeaderMap) {
@@ -23,7 +20,9 @@ pub fn describe(answer: &Answer, headers: &mut HeaderMap) {
     if let Ok(version) = HeaderValue::from_maybe_shared(answer.servable.version_text.clone()) {
         headers.insert(MODEL_VERSION, version);
     }
-    headers.insert(VARIANT, CHAMPION);
+    if let Ok(variant) = HeaderValue::from_maybe_shared(answer.variant.clone()) {
+        headers.insert(VARIANT, variant);
+    }
 }
 
 /// Whether a web page of another origin sends this: its browser says so. What is

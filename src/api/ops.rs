@@ -32,7 +32,7 @@ async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<R
             }
         }
         "/livez" | "/v2/health/live" => (StatusCode::OK, "live\n".to_owned()),
-        "/readyz" | "/v2/health/ready" => match gateway.unready_because() {
+        "/readyz" | "/v2/health/ready" => match gateway.readiness.unready_because() {
             None => (StatusCode::OK, format!("ready\n{}", stale(&gateway))),
             Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
         },
@@ -49,6 +49,6 @@ async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<R
 
 /// What is said beside readiness of registries that do not answer.
 fn stale(gateway: &Gateway) -> String {
-    let stale = gateway.stale_registries();
+    let stale = gateway.readiness.stale_registries();
     if stale.is_empty() { String::new() } else { format!("registry_stale: {}\n", stale.join(", ")) }
 }

@@ -26,6 +26,7 @@ use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::engine::{EngineError, Library};
 use crate::registry::{Cache, CacheError, Listing, Source, SourceError};
 use crate::request::Gateway;
+use crate::shadow::Mirror;
 use crate::telemetry::{Telemetry, TelemetryOptions};
 use config::Config;
 use registries::{MODELS, RegistryError};
@@ -127,7 +128,8 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let budget = ByteBudget::new(config.limits.max_bytes_in_flight as u64);
     let max_request = Duration::from_millis(config.limits.max_request_ms);
     let shutdown = config.server.shutdown.clone();
-    let gateway = Arc::new(Gateway::new(Arc::clone(&telemetry), budget, max_request));
+    let mirror = Mirror::start(&telemetry)?;
+    let gateway = Arc::new(Gateway::new(Arc::clone(&telemetry), budget, mirror, max_request));
     let face =
         Arc::new(Face::new(Arc::clone(&gateway), wire::limits(&config), config.server.reflection));
     face.set_serving(false).await;
@@ -158,7 +160,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         () = &mut stopping => None,
     };
     if let Some(loads) = loaded {
-        gateway.set_loaded();
+        gateway.readiness.set_loaded();
         background::begin_to_yield();
         face.set_serving(true).await;
         tracing::info!(ready = loads.ready, failed = loads.failed, "ready");
@@ -166,7 +168,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     }
 
     tracing::info!("stopping: not ready, waiting for the drain delay");
-    gateway.set_draining();
+    gateway.readiness.set_draining();
     face.set_serving(false).await;
     let drained = async {
         tokio::time::sleep(Duration::from_millis(shutdown.drain_delay_ms)).await;
@@ -219,7 +221,7 @@ async fn tell_stale(control: Control, gateway: Arc<Gateway>) {
         every.tick().await;
         let status = control.status();
         let stale = status.registries.iter().filter(|registry| registry.stale);
-        gateway.set_stale(stale.map(|registry| registry.name.clone()).collect());
+        gateway.readiness.set_stale(stale.map(|registry| registry.name.clone()).collect());
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod document;
 mod route;
+mod units;
 
 pub use document::{
     Comparison, Fallback, HeaderMatch, Key, Matcher, Metadata, OnNewVersion, OutputComparison,
@@ -15,3 +16,4 @@ pub use document::{
     VersionPin, VersionRef,
 };
 pub use route::{Attributes, By, Decision, Explanation, Route, Unit, UnitKind, Variant};
+pub use units::Units;

@@ -103,6 +103,9 @@ pub struct Explanation {
 }
 
 impl Route {
+    /// Place of the champion in [`Route::variants`].
+    pub const CHAMPION: usize = 0;
+
     /// Makes a document ready. `weights` stand in for the document's own, of
     /// the variants that they name.
     ///

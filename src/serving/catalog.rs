@@ -76,8 +76,14 @@ impl Snapshot {
     /// `NotFound` for a model, version or label that does not exist,
     /// `Unavailable` for one that is not ready.
     pub fn resolve(&self, name: &str, version: &str) -> Result<&Arc<Servable>, InferError> {
-        let named = self.named(name)?;
-        match (&named.route, &named.model) {
+        self.named(name)?.resolve(name, version)
+    }
+}
+
+impl Named {
+    /// As [`Snapshot::resolve`].
+    pub fn resolve(&self, name: &str, version: &str) -> Result<&Arc<Servable>, InferError> {
+        match (&self.route, &self.model) {
             (Some(route), _) => route.resolve(version),
             (None, Some(model)) => model.resolve(name, version),
             (None, None) => Err(unknown_model(name)),

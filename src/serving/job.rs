@@ -45,8 +45,8 @@ impl Work {
     }
 }
 
-/// The answer to [`Work`].
-#[derive(Debug)]
+/// The answer to [`Work`]. A clone shares the tensors' bytes.
+#[derive(Clone, Debug)]
 pub struct Done {
     /// In the order of [`Work::wanted`].
     pub outputs: RunOutputs,

@@ -3,9 +3,11 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+
 use super::catalog::ModelEntry;
 use super::servable::Servable;
-use crate::routing::Route;
+use crate::routing::{Route, Units};
 use crate::telemetry::{RouteMetrics, Telemetry, VersionLabels, VersionMetrics};
 use crate::types::{Code, InferError};
 
@@ -18,13 +20,19 @@ pub struct ServedRoute {
     pub model: Arc<ModelEntry>,
     /// By the variants of `route`; an error says why a variant cannot answer.
     pub targets: Vec<Result<Arc<Target>, Arc<str>>>,
+    /// The ready versions, for requests that name one.
+    pub pins: Vec<Arc<Target>>,
     pub shadow: Option<Mirrored>,
     pub metrics: Arc<RouteMetrics>,
+    /// Distinct units by variant, for the books.
+    pub units: Arc<Units>,
 }
 
 /// A variant and the version it stands for.
 pub struct Target {
     pub servable: Arc<Servable>,
+    /// The variant's name, for answers.
+    pub variant_text: Bytes,
     labels: VersionLabels,
     /// Made when the first request comes: most of many routes are idle.
     metrics: OnceLock<Arc<VersionMetrics>>,
@@ -46,9 +54,38 @@ impl ServedRoute {
     /// As [`ModelEntry::resolve`].
     pub fn resolve(&self, version: &str) -> Result<&Arc<Servable>, InferError> {
         if version.is_empty() {
-            return self.target(0).map(|target| &target.servable);
+            return self.target(Route::CHAMPION).map(|target| &target.servable);
         }
         self.model.resolve(self.route.name.as_str(), version)
+    }
+
+    /// What answers to a version or label that a request names.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where the route takes none, and as [`ModelEntry::resolve`].
+    pub fn pinned(&self, version: &str) -> Result<&Arc<Target>, InferError> {
+        let name = self.route.name.as_str();
+        if !self.route.pins {
+            let message = format!(
+                "route '{name}' chooses the version itself: leave the version and x-model-version \
+                 out, or set `versionPin: allow` in the route"
+            );
+            return Err(InferError::new(Code::PermissionDenied, message));
+        }
+        let servable = self.model.resolve(name, version)?;
+        let pin = self.pins.iter().find(|pin| Arc::ptr_eq(&pin.servable, servable));
+        pin.ok_or_else(|| InferError::internal("a ready version that cannot be named"))
+    }
+
+    /// Any version that answers for the route, the champion first.
+    pub fn any(&self) -> Option<&Arc<Servable>> {
+        self.targets.iter().flatten().next().map(|target| &target.servable)
+    }
+
+    /// Why nothing of the route answers.
+    pub fn unready(&self) -> InferError {
+        let error = self.target(Route::CHAMPION).err();
+        error.unwrap_or_else(|| InferError::internal("a champion that is ready and is not"))
     }
 
     /// What answers for the variant at a place.
@@ -67,7 +104,13 @@ impl ServedRoute {
 impl Target {
     /// `labels` name the route and the variant.
     pub fn new(servable: Arc<Servable>, labels: VersionLabels) -> Target {
-        Target { servable, labels, metrics: OnceLock::new() }
+        let variant_text = Bytes::copy_from_slice(labels.variant.as_bytes());
+        Target { servable, variant_text, labels, metrics: OnceLock::new() }
+    }
+
+    /// Its series, once [`Target::metrics`] has made them.
+    pub fn counted(&self) -> Option<&Arc<VersionMetrics>> {
+        self.metrics.get()
     }
 
     /// Counts where `before`, which this one replaces, has counted.

@@ -10,6 +10,7 @@ use modelgate::api::net::{self, TimeLimits, Workers};
 use modelgate::api::{Face, WireLimits};
 use modelgate::control::{Control, Status};
 use modelgate::request::Gateway;
+use modelgate::shadow::Mirror;
 use modelgate::telemetry::{Telemetry, TelemetryOptions};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -50,7 +51,9 @@ impl Server {
             .build()
             .expect("a runtime");
         let telemetry = Arc::new(Telemetry::new(TelemetryOptions::default()));
-        let gateway = Gateway::new(telemetry, ByteBudget::new(1 << 20), Duration::from_secs(2));
+        let mirror = Mirror::start(&telemetry).expect("a mirror");
+        let budget = ByteBudget::new(1 << 20);
+        let gateway = Gateway::new(telemetry, budget, mirror, Duration::from_secs(2));
         let face = Arc::new(Face::new(Arc::new(gateway), limits(), false));
         let (stop, stopped) = watch::channel(false);
         let _inside = runtime.enter();

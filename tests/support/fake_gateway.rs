@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use modelgate::admission::{ByteBudget, Limiter, LimiterOptions};
 use modelgate::api::codec::{AnswerView, DecodeLimits, json, pb, protobuf};
 use modelgate::engine::FakeEngine;
 use modelgate::request::{Call, Gateway};
 use modelgate::serving::{ExecutionOptions, Loaded, ModelEntry, Servable};
+use modelgate::shadow::Mirror;
 use modelgate::telemetry::{Protocol, Telemetry, TelemetryOptions, VersionLabels};
 use modelgate::types::{ModelName, Version};
 
@@ -17,7 +19,8 @@ use modelgate::types::{ModelName, Version};
 pub fn gateway(models: usize, columns: usize) -> Gateway {
     let telemetry = Arc::new(Telemetry::new(TelemetryOptions::default()));
     let budget = ByteBudget::new(1 << 30);
-    let gateway = Gateway::new(telemetry, budget, Duration::from_secs(60));
+    let mirror = Mirror::start(&telemetry).expect("a mirror");
+    let gateway = Gateway::new(telemetry, budget, mirror, Duration::from_secs(60));
     for number in 0..models {
         publish(&gateway, &format!("m{number}"), columns);
     }
@@ -43,15 +46,8 @@ pub fn publish(gateway: &Gateway, name: &str, columns: usize) {
     gateway.catalog.publish([(name, Some(Arc::new(entry)))], []);
 }
 
-fn call(protocol: Protocol) -> Call<'static> {
-    Call {
-        protocol,
-        model: "m0",
-        version: "",
-        header_id: None,
-        timeout: None,
-        received: Instant::now(),
-    }
+fn call(protocol: Protocol, headers: &HeaderMap) -> Call<'_> {
+    Call { protocol, model: "m0", version: "", headers, timeout: None, received: Instant::now() }
 }
 
 /// Decodes, answers and encodes a JSON body, or a binary one with `header_length`.
@@ -64,7 +60,8 @@ pub async fn answer_http(
         None => Protocol::HttpJson,
         Some(_) => Protocol::HttpBinary,
     };
-    let call = call(protocol);
+    let headers = HeaderMap::new();
+    let call = call(protocol, &headers);
     let ticket = gateway.route(&call).expect("a model");
     let request = json::decode_infer(body, header_length, &DecodeLimits::default()).expect("fits");
     let mut begun = ticket.begin(&call, request).expect("fits the model");
@@ -84,7 +81,8 @@ pub async fn answer_http(
 pub async fn answer_grpc(gateway: &Gateway, message: Bytes) -> Bytes {
     use prost::Message;
     let mut message = pb::ModelInferRequest::decode(message).expect("a message");
-    let call = call(Protocol::Grpc);
+    let headers = HeaderMap::new();
+    let call = call(Protocol::Grpc, &headers);
     let ticket = gateway.route(&call).expect("a model");
     let request = protobuf::decode_infer(&mut message, &DecodeLimits::default()).expect("fits");
     let mut begun = ticket.begin(&call, request).expect("fits the model");

@@ -80,7 +80,7 @@ pub async fn predict(
         protocol: Protocol::Grpc,
         model: &model,
         version: &version,
-        header_id: headers.get(headers::REQUEST_ID).map(HeaderValue::as_bytes),
+        headers,
         timeout: None,
         received,
     };
@@ -89,7 +89,7 @@ pub async fn predict(
         .and_then(|timeout| Ok((timeout, protobuf::decode_infer(&mut message, limits)?)));
     let (timeout, request) = match decoded {
         Ok(decoded) => decoded,
-        Err(error) => return Err(ticket.failed(error)),
+        Err(error) => return Err(ticket.failed(&call, error)),
     };
     let encode = |mut answer: Answer| {
         classify_outputs(&mut answer)?;

@@ -78,7 +78,7 @@ impl GrpcInferenceService for InferenceService {
         &self,
         _: Request<pb::ServerReadyRequest>,
     ) -> Answer<pb::ServerReadyResponse> {
-        Ok(Response::new(pb::ServerReadyResponse { ready: self.gateway.is_ready() }))
+        Ok(Response::new(pb::ServerReadyResponse { ready: self.gateway.readiness.is_ready() }))
     }
 
     async fn model_ready(
@@ -87,7 +87,7 @@ impl GrpcInferenceService for InferenceService {
     ) -> Answer<pb::ModelReadyResponse> {
         let request = request.get_ref();
         let ready = match self.gateway.resolve(&request.name, &request.version) {
-            Ok(_) => self.gateway.is_ready(),
+            Ok(_) => self.gateway.readiness.is_ready(),
             Err(error) if error.code == Code::Unavailable => false,
             Err(error) => return Err(status(&error)),
         };

@@ -42,7 +42,7 @@ pub async fn answer(
         },
         model: &target.model,
         version: &target.version,
-        header_id: head.headers.get(headers::REQUEST_ID).map(HeaderValue::as_bytes),
+        headers: &head.headers,
         timeout: None,
         received,
     };
@@ -50,12 +50,12 @@ pub async fn answer(
     let ticket = face.gateway.route(&call)?;
     let read = match read(face, &head.headers, body).await {
         Ok(read) => read,
-        Err(error) => return Err(ticket.failed(error)),
+        Err(error) => return Err(ticket.failed(&call, error)),
     };
     let call = Call { timeout: read.timeout, ..call };
     let request = match decode(face, &head.headers, &read.body) {
         Ok(request) => request,
-        Err(error) => return Err(ticket.failed(error)),
+        Err(error) => return Err(ticket.failed(&call, error)),
     };
     let echoed_id = request.id.clone();
     let encode = |mut answer: Answer| {

@@ -53,12 +53,12 @@ async fn respond(face: &Face, question: &Question<'_>, head: &Parts, body: Incom
     match question {
         Question::Live => Ok(json_answer(StatusCode::OK, &json!({"live": true}))),
         Question::Ready => {
-            let ready = gateway.is_ready();
+            let ready = gateway.readiness.is_ready();
             Ok(ready_answer(ready, &json!({"ready": ready, "live": true})))
         }
         Question::ModelReady(target) => {
             gateway.resolve(&target.model, &target.version)?;
-            let ready = gateway.is_ready();
+            let ready = gateway.readiness.is_ready();
             Ok(ready_answer(ready, &json!({"name": target.model, "ready": ready})))
         }
         Question::ServerMetadata => Ok(json_answer(StatusCode::OK, &documents::server_metadata())),

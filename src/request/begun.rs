@@ -1,0 +1,213 @@
+//! A request whose run was started, until its answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::chosen::Chosen;
+use super::finite::is_nonsense;
+use super::id::RequestId;
+use super::rebind::rebind;
+use super::ticket::{Started, Ticket, nobody};
+use crate::admission::{Failure, Passage};
+use crate::routing::Route;
+use crate::serving::{Done, Running, Servable, Wanted, Work};
+use crate::shadow::Sample;
+use crate::types::{Code, InferError, OutputTensor, Outputs};
+
+/// A prediction.
+pub struct Answer {
+    pub id: RequestId,
+    pub servable: Arc<Servable>,
+    /// The variant's name.
+    pub variant: Bytes,
+    pub outputs: Outputs,
+    /// Top N asked for per output by the classification extension; 0 for the
+    /// tensor itself. Empty when no output asks.
+    pub classification: SmallVec<[u32; 4]>,
+}
+
+/// A request whose run was started.
+pub struct Begun<'g> {
+    ticket: Ticket<'g>,
+    id: RequestId,
+    running: Running,
+    wanted: Wanted,
+    binary: SmallVec<[bool; 4]>,
+    classification: SmallVec<[u32; 4]>,
+    spare: Option<Box<Spare>>,
+}
+
+/// The request once more, for whoever needs it after the run. It shares the tensors' bytes.
+pub(super) struct Spare {
+    work: Work,
+    is_mirrored: bool,
+}
+
+/// Why a variant's answer is not taken.
+enum Failed {
+    Error(InferError),
+    Nonsense,
+}
+
+impl Spare {
+    /// `None` where nobody needs it: the champion answers, and nothing is mirrored.
+    pub(super) fn of(chosen: &Chosen, work: &Work) -> Option<Box<Spare>> {
+        let is_mirrored = chosen.mirrored().is_some();
+        let is_needed = is_mirrored || !chosen.is_last_resort();
+        is_needed.then(|| Box::new(Spare { work: work.clone(), is_mirrored }))
+    }
+}
+
+impl<'g> Begun<'g> {
+    pub(super) fn new(ticket: Ticket<'g>, id: RequestId, started: Started) -> Begun<'g> {
+        let Started { running, wanted, binary, classification, spare } = started;
+        Begun { ticket, id, running, wanted, binary, classification, spare }
+    }
+
+    /// Waits for the model's answer and gives it its wire form. Where a
+    /// variant fails and time is left, the champion answers. A request whose
+    /// answer cannot be encoded has failed. To be called once.
+    pub async fn answer<T>(
+        &mut self,
+        encode: impl FnOnce(Answer) -> Result<T, InferError>,
+    ) -> Result<T, InferError> {
+        let done = if self.ticket.chosen.is_last_resort() {
+            self.run().await
+        } else {
+            // Boxed, so that the future of the common way stays small.
+            Box::pin(self.run_or_fall_back()).await
+        };
+        let result = done.and_then(|done| {
+            let sample = self.sample(&done);
+            Ok((encode(self.assemble(done)?)?, sample))
+        });
+        match result {
+            Ok((encoded, sample)) => {
+                self.ticket.count(None);
+                if let Some(sample) = sample {
+                    self.ticket.gateway.mirror.offer(sample);
+                }
+                Ok(encoded)
+            }
+            Err(error) => Err(self.ticket.fail(error)),
+        }
+    }
+
+    /// Waits for the version that nobody stands in for.
+    async fn run(&mut self) -> Result<Done, InferError> {
+        let servable = self.ticket.chosen.servable().ok_or_else(nobody)?;
+        let result = self.running.answer(servable).await;
+        tell(servable, &result, self.ticket.received);
+        result
+    }
+
+    async fn run_or_fall_back(&mut self) -> Result<Done, InferError> {
+        let variant = Arc::clone(self.ticket.chosen.servable().ok_or_else(nobody)?);
+        let failed = match self.running.answer(&variant).await {
+            Ok(done) if self.is_nonsense(&done) => Failed::Nonsense,
+            Ok(done) => {
+                variant.breaker.succeeded(self.ticket.received);
+                return Ok(done);
+            }
+            Err(error) if !may_be_its_own(&error) => return Err(error),
+            Err(error) => Failed::Error(error),
+        };
+        let instead = self.fall_back(&variant).await;
+        let failure = match &failed {
+            Failed::Nonsense => Some(Failure::NotFinite),
+            // Input that the champion cannot take either is the caller's fault.
+            Failed::Error(error) => blame(error).or(instead.is_ok().then_some(Failure::Error)),
+        };
+        if let Some(failure) = failure {
+            variant.breaker.failed(failure, Instant::now());
+        }
+        match (instead, failed) {
+            (Err(_), Failed::Error(error)) => Err(error),
+            (instead, _) => instead,
+        }
+    }
+
+    /// Asks the champion, inside the deadline.
+    async fn fall_back(&mut self, failed: &Servable) -> Result<Done, InferError> {
+        let spare = self.spare.take().ok_or_else(nobody)?;
+        let Chosen::Variant(variant) = &mut self.ticket.chosen else { return Err(nobody()) };
+        let target = variant.served.target(Route::CHAMPION)?;
+        let counted = Arc::clone(target.metrics(&self.ticket.gateway.telemetry));
+        let champion = Arc::clone(&target.servable);
+        if champion.breaker.passage(Instant::now()) == Passage::Shut {
+            return Err(nobody());
+        }
+        let work = rebind(spare.work, failed.signature(), champion.signature());
+        let work = Work { variant: Some(counted), ..work.ok_or_else(nobody)? };
+        let wanted = work.wanted.clone();
+        let mut running = champion.start(work);
+        let result = running.answer(&champion).await;
+        tell(&champion, &result, Instant::now());
+        let done = result?;
+        self.wanted = wanted;
+        variant.fall_back()?;
+        Ok(done)
+    }
+
+    fn is_nonsense(&self, done: &Done) -> bool {
+        let inputs = self.spare.iter().flat_map(|spare| &spare.work.inputs);
+        is_nonsense(inputs, done.outputs.iter())
+    }
+
+    /// What is mirrored of this request once it is answered.
+    fn sample(&mut self, done: &Done) -> Option<Sample> {
+        let spare = self.spare.take().filter(|spare| spare.is_mirrored)?;
+        let (served, _) = self.ticket.chosen.mirrored()?;
+        Some(Sample {
+            route: Arc::clone(served),
+            primary: Arc::clone(self.ticket.chosen.servable()?),
+            request_id: SmallVec::from_slice(self.id.as_bytes()),
+            work: spare.work,
+            done: done.clone(),
+        })
+    }
+
+    fn assemble(&mut self, done: Done) -> Result<Answer, InferError> {
+        let variant = self.ticket.chosen.name();
+        let servable = Arc::clone(self.ticket.chosen.servable().ok_or_else(nobody)?);
+        let specs = &servable.signature().outputs;
+        let outputs = done
+            .outputs
+            .into_iter()
+            .zip(&self.wanted)
+            .zip(&self.binary)
+            .map(|((tensor, index), binary)| OutputTensor {
+                name: Arc::clone(&specs[*index].name),
+                tensor,
+                binary: *binary,
+            })
+            .collect();
+        let classification = std::mem::take(&mut self.classification);
+        Ok(Answer { id: std::mem::take(&mut self.id), servable, variant, outputs, classification })
+    }
+}
+
+/// Tells a version's breaker how it did, where nobody stands in for it.
+fn tell(servable: &Servable, result: &Result<Done, InferError>, at: Instant) {
+    match result {
+        Ok(_) => servable.breaker.succeeded(at),
+        Err(error) => {
+            if let Some(failure) = blame(error) {
+                servable.breaker.failed(failure, Instant::now());
+            }
+        }
+    }
+}
+
+/// What a version is certainly to blame for.
+fn blame(error: &InferError) -> Option<Failure> {
+    (error.code == Code::Internal).then_some(Failure::Error)
+}
+
+/// Whether another version might do better: not where there is too much to do.
+fn may_be_its_own(error: &InferError) -> bool {
+    matches!(error.code, Code::Internal | Code::InvalidArgument | Code::DeadlineExceeded)
+}
