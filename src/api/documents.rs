@@ -1,13 +1,15 @@
 //! What the gateway says about itself and its models: the same documents for
 //! gRPC, as messages, and for HTTP, as the messages' JSON.
 
+use std::sync::Arc;
+
 use serde::Serializer;
 
 use super::codec::pb;
 use crate::request::Gateway;
-use crate::serving::{Execution, Servable, Snapshot};
-use crate::telemetry::{DurationStatistics, Statistics};
-use crate::types::{DType, InferError, Stage, TensorSpec};
+use crate::serving::{Execution, KnownVersion, Servable, Snapshot};
+use crate::telemetry::{DurationStatistics, Statistics, Telemetry};
+use crate::types::{DType, InferError, ModelName, Stage, TensorSpec};
 
 /// Only what works, under the names the protocol has for it.
 const EXTENSIONS: [&str; 6] = [
@@ -36,7 +38,8 @@ pub fn model_metadata(
     version: &str,
 ) -> Result<pb::ModelMetadataResponse, InferError> {
     let servable = snapshot.resolve(name, version)?;
-    let ready = snapshot.model(name).into_iter().flat_map(|model| model.ready.values());
+    let model = snapshot.route(name).map(|served| &served.model).or_else(|| snapshot.model(name));
+    let ready = model.into_iter().flat_map(|model| model.ready.values());
     let tensor = |spec: &TensorSpec| pb::model_metadata_response::TensorMetadata {
         name: spec.name.to_string(),
         datatype: spec.dtype.name().to_owned(),
@@ -45,7 +48,7 @@ pub fn model_metadata(
     };
     let signature = servable.signature();
     Ok(pb::ModelMetadataResponse {
-        name: servable.name().to_string(),
+        name: name.to_owned(),
         versions: ready.map(|ready| ready.version().to_string()).collect(),
         platform: PLATFORM.to_owned(),
         inputs: signature.inputs.iter().map(tensor).collect(),
@@ -108,7 +111,8 @@ pub fn model_config(servable: &Servable) -> pb::ModelConfig {
     }
 }
 
-/// Every version of every model, or only what is ready.
+/// Every version of every model, or only what is ready; routes by the version
+/// of their champion, where no model has the name.
 pub fn repository_index(
     snapshot: &Snapshot,
     ready_only: bool,
@@ -118,6 +122,14 @@ pub fn repository_index(
         .flat_map(|(name, model)| model.known.iter().map(move |known| (name, known)))
         .filter(|(_, known)| !ready_only || known.stage == Stage::Ready)
         .collect();
+    let routes = snapshot.routes().filter(|(name, _)| snapshot.model(name.as_str()).is_none());
+    let champions: Vec<(&ModelName, KnownVersion)> = routes
+        .filter_map(|(name, served)| {
+            let version = served.resolve("").ok()?.version();
+            Some((name, KnownVersion { version, stage: Stage::Ready, reason: Arc::from("") }))
+        })
+        .collect();
+    index.extend(champions.iter().map(|(name, known)| (*name, known)));
     index.sort_by_key(|(name, known)| (*name, known.version));
     index
         .into_iter()
@@ -146,19 +158,21 @@ pub fn statistics(
         chosen.sort_by_key(|servable| (servable.name(), servable.version()));
     } else {
         let one = snapshot.resolve(name, version)?;
-        match snapshot.model(name) {
+        let model = snapshot.route(name).map(|route| &route.model);
+        match model.or_else(|| snapshot.model(name)) {
             Some(model) if version.is_empty() => {
                 chosen.extend(model.ready.values().map(|arc| &**arc))
             }
             _ => chosen.push(one),
         }
     }
-    let model_stats = chosen.into_iter().map(version_statistics).collect();
-    Ok(pb::ModelStatisticsResponse { model_stats })
+    let of = |servable| version_statistics(&gateway.telemetry, servable);
+    Ok(pb::ModelStatisticsResponse { model_stats: chosen.into_iter().map(of).collect() })
 }
 
-fn version_statistics(servable: &Servable) -> pb::ModelStatistics {
-    let seen: Statistics = servable.metrics().statistics();
+/// What a version did, under whatever route and variant.
+fn version_statistics(telemetry: &Telemetry, servable: &Servable) -> pb::ModelStatistics {
+    let seen: Statistics = telemetry.statistics(servable.name(), servable.version());
     let duration = |tally: DurationStatistics| {
         Some(pb::StatisticDuration { count: tally.count, ns: tally.ns })
     };

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::types::{ModelName, VariantName};
+use crate::types::{ModelName, VariantName, Version};
 
 pub use labels::{Protocol, RefusedConnection};
 pub use model::{InflightGuard, ModelMetrics};
@@ -143,6 +143,16 @@ impl Telemetry {
     /// Forgets the routes whose handles are gone.
     pub fn forget_routes(&self) {
         locked(&self.routes).retain(|_, route| route.strong_count() > 0);
+    }
+
+    /// The protocol's statistics of a version, over all routes and variants.
+    pub fn statistics(&self, model: &ModelName, version: Version) -> Statistics {
+        let versions = locked(&self.versions);
+        let handles = versions
+            .range(SeriesKey::first(model, version)..)
+            .take_while(|(key, _)| key.is_of(model, version))
+            .filter_map(|(_, handles)| handles.iter().rev().find_map(Weak::upgrade));
+        Statistics::of(&render::sum(handles))
     }
 
     /// The handle of a registry that the configuration names.

@@ -231,9 +231,10 @@ pub(super) fn by_version(
     })
 }
 
-pub(super) fn sum(versions: &[Arc<VersionMetrics>]) -> VersionTotals {
+pub(super) fn sum(versions: impl IntoIterator<Item = impl AsRef<VersionMetrics>>) -> VersionTotals {
     let mut totals = VersionTotals::default();
     for version in versions {
+        let version = version.as_ref();
         version.add_to(&mut totals);
     }
     totals

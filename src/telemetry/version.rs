@@ -58,6 +58,18 @@ pub(super) struct SeriesKey {
     route: ModelName,
 }
 
+impl SeriesKey {
+    /// Stands before every key of the version.
+    pub(super) fn first(model: &ModelName, version: Version) -> SeriesKey {
+        let (variant, route) = (Arc::from(""), model.clone());
+        SeriesKey { model: model.clone(), version, variant, route }
+    }
+
+    pub(super) fn is_of(&self, model: &ModelName, version: Version) -> bool {
+        self.model == *model && self.version == version
+    }
+}
+
 /// How long the parts of one run took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunTimings {
