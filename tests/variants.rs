@@ -94,12 +94,14 @@ fn a_route_may_refuse_pins() {
     assert!(world.ask(&Asked::with(&none)).is_ok());
 }
 
-const ALL_TO_CANDIDATE: &str = r#"{"variants": [{"name": "candidate", "version": 2, "weight": 100}]}"#;
+const ALL_TO_CANDIDATE: &str =
+    r#"{"variants": [{"name": "candidate", "version": 2, "weight": 100}]}"#;
 
 #[test]
 fn the_champion_answers_where_the_variant_cannot() {
     let none = HeaderMap::new();
-    for behaviour in [Behaviour::Fails, Behaviour::Panics, Behaviour::NotANumber, Behaviour::Absent] {
+    for behaviour in [Behaviour::Fails, Behaviour::Panics, Behaviour::NotANumber, Behaviour::Absent]
+    {
         let world = World::new(ALL_TO_CANDIDATE, [Behaviour::Sound, behaviour]);
         for _ in 0..10 {
             let answer = world.ask(&Asked::with(&none)).expect("the champion's answer");

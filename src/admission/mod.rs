@@ -3,7 +3,10 @@
 
 mod breaker;
 mod budget;
+mod law;
 mod limiter;
+#[cfg(test)]
+mod simulation;
 
 pub use breaker::{Breaker, Failure, Passage};
 pub use budget::{ByteBudget, Reserved};

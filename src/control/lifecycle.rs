@@ -23,7 +23,7 @@ use super::settings::Setup;
 use super::status::AuditEntry;
 use super::waiting::Waiting;
 use super::wanted;
-use crate::admission::{Limiter, LimiterOptions};
+use crate::admission::Limiter;
 use crate::engine::Library;
 use crate::registry::{Cache, ListedModel, Source};
 use crate::serving::Catalog;
@@ -299,10 +299,11 @@ impl Lifecycle {
             model.adopt(Settings::of(settings, Some(&model.settings)));
             return;
         }
+        let metrics = self.workshop.telemetry.model(name);
         let model = Model {
             name: name.clone(),
-            metrics: self.workshop.telemetry.model(name),
-            limiter: Limiter::new(LimiterOptions { min: 1, max: 512 }),
+            limiter: Limiter::new(Arc::clone(&metrics)),
+            metrics,
             source,
             listed,
             settings: Settings::of(settings, None),

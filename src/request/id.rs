@@ -1,9 +1,10 @@
 //! The prediction id: `x-request-id`, else the body's `id`, else a UUIDv7.
 
-use std::cell::Cell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use smallvec::SmallVec;
+
+use crate::types::next_random;
 
 /// Longest id that is taken from a client.
 const MAX_LENGTH: usize = 64;
@@ -50,26 +51,6 @@ impl RequestId {
         // Only ASCII is let in.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
-}
-
-/// The next of this thread's random numbers (SplitMix64). Ids need to be
-/// distinct, not secret.
-fn next_random() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new({
-            use std::hash::{BuildHasher, RandomState};
-            // The standard library's own source of per-process randomness.
-            RandomState::new().hash_one(std::thread::current().id())
-        });
-    }
-    STATE.with(|state| {
-        let next = state.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
-        state.set(next);
-        let mut mixed = next;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::job::{Done, Job, NotDone, Pending, Work};
 use super::lane::Lane;
 use super::options::{Execution, ExecutionOptions};
 use super::turn;
-use crate::admission::{Breaker, Limiter};
+use crate::admission::{Breaker, Limiter, LimiterOptions};
 use crate::engine::Engine;
 use crate::telemetry::{ModelMetrics, VersionMetrics};
 use crate::types::{Code, InferError, ModelName, Reason, Signature, Version};
@@ -31,6 +31,8 @@ pub struct Loaded {
     pub options: ExecutionOptions,
     pub metrics: Arc<VersionMetrics>,
     pub cost: CostTable,
+    /// Told of runs that hang by the threads that see them end.
+    pub breaker: Arc<Breaker>,
     /// Whether rows of different requests may share a run.
     batches: AtomicBool,
 }
@@ -46,7 +48,21 @@ impl Loaded {
         let budget = u32::try_from(options.inline_budget.as_nanos()).unwrap_or(u32::MAX);
         let batches = AtomicBool::new(options.batching && engine.signature().may_batch());
         let cost = CostTable::new(budget);
-        Loaded { name, version, engine, options, metrics, cost, batches }
+        let breaker = Arc::new(Breaker::new(Arc::clone(&metrics)));
+        Loaded { name, version, engine, options, metrics, cost, breaker, batches }
+    }
+
+    /// Rows that a lane runs at a time.
+    pub(super) fn rows_together(&self) -> usize {
+        if self.may_batch() { self.options.max_batch_rows.max(1) } else { 1 }
+    }
+
+    /// Between what the limit of work for lanes may move: one more than run at
+    /// a time, and what normal requests need to fill the queue.
+    fn waiting_bounds(&self) -> LimiterOptions {
+        let lanes = self.options.lanes.max(1);
+        let all = self.options.queue_requests + lanes * self.rows_together();
+        LimiterOptions { min: lanes + 1, max: all + all / 8 + 2 }
     }
 
     pub fn may_batch(&self) -> bool {
@@ -73,7 +89,7 @@ pub struct Servable {
     pub version_text: Bytes,
     /// Of the whole model, over all its versions.
     pub limiter: Arc<Limiter>,
-    pub breaker: Breaker,
+    pub breaker: Arc<Breaker>,
     /// Started when the first dear run comes.
     lane: OnceLock<Option<Lane>>,
 }
@@ -85,12 +101,14 @@ impl Servable {
         limiter: Arc<Limiter>,
     ) -> Servable {
         let version_text = Bytes::from(loaded.version.to_string());
+        limiter.set_bounds(loaded.waiting_bounds());
+        let breaker = Arc::clone(&loaded.breaker);
         Servable {
             loaded: Arc::new(loaded),
             model_metrics,
             version_text,
             limiter,
-            breaker: Breaker::default(),
+            breaker,
             lane: OnceLock::new(),
         }
     }

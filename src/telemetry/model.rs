@@ -1,6 +1,7 @@
 //! Metrics of a model as a whole.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::types::{Code, Reason};
 pub struct ModelMetrics {
     name: Arc<str>,
     shards: Sharded<Shard>,
+    /// 0 before there is one.
+    admission_limit: AtomicU64,
     /// Counted rarely, by the lifecycle alone.
     changes: Mutex<Changes>,
 }
@@ -65,7 +68,12 @@ pub(super) struct ModelTotals {
 
 impl ModelMetrics {
     pub(super) fn new(name: Arc<str>, shards: usize) -> ModelMetrics {
-        ModelMetrics { name, shards: Sharded::new(shards), changes: Mutex::default() }
+        ModelMetrics {
+            name,
+            shards: Sharded::new(shards),
+            admission_limit: AtomicU64::new(0),
+            changes: Mutex::default(),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -83,6 +91,16 @@ impl ModelMetrics {
     /// its version.
     pub fn finished(&self, protocol: Protocol, code: Code) {
         self.shards.mine().requests[protocol as usize][code_index(Some(code))].add(1);
+    }
+
+    /// Sets how many requests may wait for the model's lanes, as learnt.
+    pub fn set_admission_limit(&self, limit: u64) {
+        self.admission_limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// `None` where nothing limits, as for requests that name no model.
+    pub(super) fn admission_limit(&self) -> Option<u64> {
+        Some(self.admission_limit.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
     }
 
     /// Counts a probe by its outcome, such as `ok`.

@@ -28,6 +28,14 @@ pub(super) fn models(page: &mut Page, models: &[Arc<ModelMetrics>]) {
             page.sample(&[("model", model), ("reason", reason.label())], count);
         }
     }
+
+    let help = "Requests that may wait for the model's lanes or run there, as learnt.";
+    page.family("modelgate_admission_limit", Kind::Gauge, help);
+    for model in models {
+        if let Some(limit) = model.admission_limit() {
+            page.sample(&[("model", model.name())], limit);
+        }
+    }
 }
 
 /// What the lifecycle did to models.
@@ -173,9 +181,9 @@ fn latencies(
     }
 }
 
-fn gauges(page: &mut Page, versions: &[Arc<VersionMetrics>]) {
+fn gauges(page: &mut Page, all: &[Arc<VersionMetrics>]) {
     // These describe the version wherever it is routed: one series for each.
-    let versions: Vec<(&VersionLabels, String, Gauges)> = by_version(versions)
+    let versions: Vec<(&VersionLabels, String, Gauges)> = by_version(all)
         .filter_map(|group| {
             let version = group.last()?;
             let labels = version.labels();
@@ -200,6 +208,18 @@ fn gauges(page: &mut Page, versions: &[Arc<VersionMetrics>]) {
         if let Some(state) = gauges.state {
             let labels = [("model", labels.model.as_str()), ("version", version), ("state", state)];
             page.sample(&labels, 1);
+        }
+    }
+
+    let help = "1 while a version that kept failing is left alone.";
+    page.family("modelgate_breaker_open", Kind::Gauge, help);
+    for group in by_version(all) {
+        if let Some((version, open)) =
+            group.iter().rev().find_map(|version| Some((version, version.gauges().breaker_open?)))
+        {
+            let VersionLabels { model, version, .. } = version.labels();
+            let labels = [("model", model.as_str()), ("version", &version.to_string())];
+            page.sample(&labels, u8::from(open));
         }
     }
 

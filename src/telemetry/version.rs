@@ -118,6 +118,7 @@ pub(super) struct Gauges {
     pub(super) state: Option<&'static str>,
     pub(super) memory_bytes: Option<u64>,
     pub(super) load_duration: Option<Duration>,
+    pub(super) breaker_open: Option<bool>,
 }
 
 impl VersionMetrics {
@@ -185,6 +186,11 @@ impl VersionMetrics {
 
     pub fn set_load_duration(&self, duration: Duration) {
         locked(&self.gauges).load_duration = Some(duration);
+    }
+
+    /// Says whether the version, which kept failing, is left alone.
+    pub fn set_breaker_open(&self, open: bool) {
+        locked(&self.gauges).breaker_open = Some(open);
     }
 
     pub fn labels(&self) -> &VersionLabels {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -113,6 +114,22 @@ impl Reason {
     }
 }
 
+/// What a version did, where a request failed through it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The run failed. The input may be the cause: that a version is at fault
+    /// shows where another one answers the same request.
+    Run,
+    /// It broke in a way that no input may cause, such as a panic.
+    Broken,
+}
+
+/// When to try again after most refusals; each answer jitters it.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// And where a version is left alone for a while.
+const RETRY_BROKEN: Duration = Duration::from_secs(5);
+
 /// A request that was not answered with a prediction. The message goes to the
 /// client: it says what was expected, what came and how to fix it, and holds
 /// no payload, path or secret.
@@ -122,6 +139,10 @@ pub struct InferError {
     pub message: Cow<'static, str>,
     /// Set where the gateway refused work it could not or would not take.
     pub reason: Option<Reason>,
+    /// When trying again may help, before jitter; `None` where it does not.
+    pub retry_after: Option<Duration>,
+    /// Set where the version is, or may be, at fault.
+    pub blame: Option<Blame>,
 }
 
 impl fmt::Display for InferError {
@@ -132,7 +153,9 @@ impl fmt::Display for InferError {
 
 impl InferError {
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> InferError {
-        InferError { code, message: message.into(), reason: None }
+        let passes = matches!(code, Code::Unavailable | Code::ResourceExhausted);
+        let retry_after = passes.then_some(RETRY);
+        InferError { code, message: message.into(), reason: None, retry_after, blame: None }
     }
 
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> InferError {
@@ -153,6 +176,39 @@ impl InferError {
         reason: Reason,
         message: impl Into<Cow<'static, str>>,
     ) -> InferError {
-        InferError { code, message: message.into(), reason: Some(reason) }
+        let error = InferError { reason: Some(reason), ..InferError::new(code, message) };
+        match reason {
+            Reason::BreakerOpen => InferError { retry_after: Some(RETRY_BROKEN), ..error },
+            _ => error,
+        }
+    }
+
+    /// The same error, which the version is to be blamed for.
+    #[must_use]
+    pub fn blaming(self, blame: Blame) -> InferError {
+        InferError { blame: Some(blame), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_passes_says_when_to_try_again() {
+        let hint = |code, reason| InferError::rejected(code, reason, "").retry_after;
+        for (code, reason, expected) in [
+            (Code::Unavailable, Reason::Limit, Some(1)),
+            (Code::Unavailable, Reason::QueueFull, Some(1)),
+            (Code::Unavailable, Reason::WouldExpire, Some(1)),
+            (Code::Unavailable, Reason::BytesInFlight, Some(1)),
+            (Code::Unavailable, Reason::BreakerOpen, Some(5)),
+            (Code::DeadlineExceeded, Reason::Deadline, None),
+            (Code::TooLarge, Reason::BodyTooLarge, None),
+        ] {
+            assert_eq!(hint(code, reason), expected.map(Duration::from_secs), "{reason:?}");
+        }
+        assert_eq!(InferError::new(Code::Unavailable, "").retry_after, Some(RETRY));
+        assert_eq!(InferError::invalid("").retry_after, None);
     }
 }

@@ -8,6 +8,7 @@ mod file_name;
 mod lifecycle;
 mod name;
 mod priority;
+mod random;
 mod request;
 mod shape;
 mod signature;
@@ -17,13 +18,14 @@ mod weight;
 pub use compatibility::Incompatible;
 pub use digest::{Digest, DigestError};
 pub use dtype::DType;
-pub use error::{Code, InferError, Reason};
+pub use error::{Blame, Code, InferError, Reason};
 pub use file_name::{
     FileName, FileNameError, GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, OPTIONS_FILE, PROFILE_FILE,
 };
 pub use lifecycle::{RejectKind, Rejection, Stage};
 pub use name::{ModelName, NameError, VariantName, Version};
 pub use priority::Priority;
+pub use random::{jittered, next_random};
 pub use request::{
     InferRequest, InputTensor, OutputTensor, Outputs, Parameter, Payload, RequestedOutput,
 };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use modelgate::admission::{ByteBudget, Limiter, LimiterOptions};
+use modelgate::admission::{ByteBudget, Limiter};
 use modelgate::api::codec::{AnswerView, DecodeLimits, json, pb, protobuf};
 use modelgate::engine::FakeEngine;
 use modelgate::request::{Call, Gateway};
@@ -35,8 +35,8 @@ pub fn publish(gateway: &Gateway, name: &str, columns: usize) {
     let engine = Box::new(FakeEngine::new(columns, Duration::ZERO));
     let options = ExecutionOptions::default();
     let loaded = Loaded::new(name.clone(), Version::FIRST, engine, options, metrics);
-    let limiter = Limiter::new(LimiterOptions { min: 1, max: 512 });
     let model_metrics = gateway.telemetry.model(&name);
+    let limiter = Limiter::new(Arc::clone(&model_metrics));
     let servable = Arc::new(Servable::new(loaded, model_metrics, limiter));
     let entry = ModelEntry {
         default: Some(Arc::clone(&servable)),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use modelgate::admission::{ByteBudget, Limiter, LimiterOptions};
+use modelgate::admission::{ByteBudget, Limiter};
 use modelgate::engine::{Engine, EngineError, FakeEngine, Input, RunOutputs};
 use modelgate::request::{Call, Gateway};
 use modelgate::routing::{Route, RouteDocument, Units};
@@ -107,7 +107,7 @@ impl World {
         let budget = ByteBudget::new(1 << 30);
         let gateway = Gateway::new(telemetry, budget, mirror, Duration::from_secs(60));
         let name = |text| ModelName::parse(text).expect("a legal name");
-        let limiter = Limiter::new(LimiterOptions { min: 1, max: 512 });
+        let limiter = Limiter::new(gateway.telemetry.model(&name("m")));
         let candidate_runs = Arc::new(AtomicUsize::new(0));
         let version = |number: u64, behaviour, runs: &Arc<AtomicUsize>| {
             let version = Version::parse(&number.to_string()).expect("a version");
@@ -204,7 +204,9 @@ impl World {
 
     fn totals(&self) -> BTreeMap<String, (u64, u64)> {
         let totals = self.served.metrics.totals().into_iter();
-        totals.map(|(name, assigned, fell_back)| (name.to_string(), (assigned, fell_back))).collect()
+        totals
+            .map(|(name, assigned, fell_back)| (name.to_string(), (assigned, fell_back)))
+            .collect()
     }
 
     /// By champion and candidate.
