@@ -1,6 +1,8 @@
 //! Requests mirrored to another version after they were answered, and how its
 //! answers compare. Never waited for, and the first to go where there is too much to do.
 
+pub mod compare;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

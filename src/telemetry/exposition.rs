@@ -7,6 +7,8 @@ pub(super) enum Kind {
     Counter,
     Gauge,
     Histogram,
+    /// Without quantiles: a sum and a count.
+    Summary,
 }
 
 /// A page under construction. Samples belong to the family begun last.
@@ -32,6 +34,7 @@ impl Page {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
+            Kind::Summary => "summary",
         };
         self.family = name;
         self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
@@ -55,6 +58,11 @@ impl Page {
             count += bucket;
             self.line("_bucket", labels, Some(bound), count);
         }
+        self.line("_sum", labels, None, sum);
+        self.line("_count", labels, None, count);
+    }
+
+    pub(super) fn summary(&mut self, labels: Labels<'_>, sum: impl Display, count: u64) {
         self.line("_sum", labels, None, sum);
         self.line("_count", labels, None, count);
     }

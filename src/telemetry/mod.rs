@@ -15,6 +15,7 @@ mod process;
 mod registry;
 mod render;
 mod render_routes;
+mod render_shadow;
 mod route;
 mod shadow;
 mod shard;
@@ -33,7 +34,7 @@ pub use model::{InflightGuard, ModelMetrics};
 pub use process::ConnectionMetrics;
 pub use registry::RegistryMetrics;
 pub use route::{MAX_VARIANTS, RouteMetrics};
-pub use shadow::ShadowMetrics;
+pub use shadow::{DropCounts, ShadowDrop, ShadowMetrics, ShadowOutcome, ShadowOutputMetrics};
 pub use statistics::{BatchStatistics, DurationStatistics, Statistics};
 pub use version::{RunTimings, VersionLabels, VersionMetrics};
 
@@ -178,7 +179,9 @@ impl Telemetry {
         let versions = self.live_versions();
         render::versions(&mut page, &models, &versions);
         render::changes(&mut page, &models);
-        render_routes::routes(&mut page, &route::live(&self.routes));
+        let routes = route::live(&self.routes);
+        render_routes::routes(&mut page, &routes);
+        render_shadow::shadows(&mut page, &routes);
         let registries: Vec<_> = locked(&self.registries)
             .iter()
             .map(|(name, metrics)| (name.clone(), Arc::clone(metrics)))

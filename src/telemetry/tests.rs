@@ -87,9 +87,44 @@ fn a_page_tells_what_was_counted() {
 }
 
 #[test]
+fn a_shadow_is_counted_by_route_and_output() {
+    let telemetry = telemetry();
+    let _idle = telemetry.route(&name("idle"), &[]);
+    let route = telemetry.route(&name("r"), &[]);
+    route.shadow.dropped(ShadowDrop::QueueFull);
+    route.shadow.ended(ShadowOutcome::Compared);
+    let output = route.shadow.output("y");
+    output.compared(false, Some(0.25), Some(0.6));
+    output.compared(true, Some(0.0), None);
+    output.compared_noise(false);
+    let page = telemetry.render();
+    for sample in [
+        r#"modelgate_shadow_requests_total{route="r",outcome="compared"} 1"#,
+        r#"modelgate_shadow_requests_total{route="r",outcome="timeout"} 0"#,
+        r#"modelgate_shadow_dropped_total{route="r",reason="queue_full"} 1"#,
+        r#"modelgate_shadow_dropped_total{route="r",reason="not_ready"} 0"#,
+        r#"modelgate_shadow_comparisons_total{route="r",output="y"} 2"#,
+        r#"modelgate_shadow_disagreements_total{route="r",output="y"} 1"#,
+        r#"modelgate_shadow_noise_comparisons_total{route="r",output="y"} 1"#,
+        r#"modelgate_shadow_noise_disagreements_total{route="r",output="y"} 1"#,
+        r#"modelgate_shadow_output_difference_bucket{route="r",output="y",le="0"} 1"#,
+        r#"modelgate_shadow_output_difference_bucket{route="r",output="y",le="1"} 2"#,
+        r#"modelgate_shadow_output_difference_sum{route="r",output="y"} 0.25"#,
+        r#"modelgate_shadow_topk_overlap_ratio_sum{route="r",output="y"} 0.6"#,
+        r#"modelgate_shadow_topk_overlap_ratio_count{route="r",output="y"} 1"#,
+    ] {
+        assert_sample(&page, sample);
+    }
+    assert!(!page.contains(r#"route="idle",outcome"#), "{page}");
+}
+
+#[test]
 fn each_family_stands_once_with_help_and_type() {
     let telemetry = Telemetry::new(TelemetryOptions { nv_aliases: true, shards: 2 });
     let _handles = busy(&telemetry);
+    let route = telemetry.route(&name("r"), &[]);
+    route.shadow.ended(ShadowOutcome::Compared);
+    route.shadow.output("y").compared(true, Some(0.0), Some(1.0));
     let page = telemetry.render();
     let mut families = BTreeSet::new();
     let mut family = "";
@@ -133,6 +168,9 @@ fn promtool_accepts_the_page() {
     for nv_aliases in [false, true] {
         let telemetry = Telemetry::new(TelemetryOptions { nv_aliases, shards: 2 });
         let _handles = busy(&telemetry);
+        let route = telemetry.route(&name("r"), &[]);
+        route.shadow.ended(ShadowOutcome::Compared);
+        route.shadow.output("y").compared(true, Some(0.0), Some(1.0));
         let Some((code, errors)) = promtool(&telemetry.render()) else {
             eprintln!("skipped: promtool is not installed");
             return;
