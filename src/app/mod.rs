@@ -5,6 +5,7 @@ pub mod config;
 mod files;
 pub mod registries;
 mod reload;
+mod routes;
 mod stop;
 mod wire;
 
@@ -31,7 +32,8 @@ use crate::telemetry::{Telemetry, TelemetryOptions};
 use config::Config;
 use registries::{MODELS, RegistryError};
 pub use reload::Origin;
-use reload::Reload;
+use reload::{Reload, Running};
+pub use routes::RoutesError;
 use stop::Signals;
 
 /// How long a check waits for versions that are being written.
@@ -47,6 +49,8 @@ pub enum AppError {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Cache(#[from] CacheError),
+    #[error(transparent)]
+    Routes(#[from] RoutesError),
     #[error("cannot list the models folder '{folder}': {source}")]
     Models { folder: PathBuf, source: io::Error },
     #[error(
@@ -59,12 +63,13 @@ pub enum AppError {
     Start(#[from] io::Error),
 }
 
-/// Checks what `serve` would read: the registries and, where one is a folder,
-/// every `model.yaml`.
+/// Checks what `serve` would read: files of routes, the registries and, where
+/// one is a folder, every `model.yaml`.
 ///
 /// # Errors
 /// Says what is wrong, one line a model.
 pub fn check(config: &Config) -> Result<(), String> {
+    routes::open(config).map_err(|error| error.to_string())?;
     let sources = registries::sources(config).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
@@ -112,6 +117,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let signals = Signals::listen()?;
     files::raise_limit(config.limits.max_connections);
     let library = Library::open(config.onnxruntime.path.as_deref())?;
+    let folder = routes::open(&config)?;
     let journal = Journal::open(&config.server.data)?;
     let sources = registries::sources(&config)?;
     if sources.is_empty() {
@@ -147,11 +153,14 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let grpc = tokio::spawn(grpc.accept_into(workers, stop_accepting));
 
     let parts = Parts { library, cache, journal, catalog: Arc::clone(&gateway.catalog), telemetry };
-    let (control, mut loads) = control::start(parts, wire::setup(&config, sources))?;
+    let declared = routes::declared(&config, folder.as_ref());
+    let setup = wire::setup(&config, sources.clone(), declared);
+    let (control, mut loads) = control::start(parts, setup)?;
     face.set_control(control.clone());
     let shown = Arc::new(ArcSwap::from_pointee(config::shown(&config)));
     let admin = tokio::spawn(serve_admin(admin, control.clone(), Arc::clone(&shown), stop_ops));
-    tokio::spawn(Reload::new(config, origin, control.clone(), shown).run());
+    let running = Running { config, sources, folder };
+    tokio::spawn(Reload::new(running, origin, control.clone(), shown).run());
     tokio::spawn(tell_stale(control, Arc::clone(&gateway)));
 
     let mut stopping = std::pin::pin!(signals.first());
