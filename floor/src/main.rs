@@ -14,6 +14,7 @@ mod probe;
 mod raw;
 mod requests;
 mod server;
+mod split;
 mod swap;
 mod throughput;
 mod verdict;
@@ -27,7 +28,8 @@ use clap::{Parser, Subcommand};
 use crate::bench::Bench;
 use crate::verdict::Verdict;
 
-pub type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+pub type Error = Box<dyn std::error::Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Measures a built gateway against empty servers and against itself.
 ///
@@ -76,6 +78,8 @@ enum Scenario {
     Batching,
     /// Versions pushed one a second under load.
     Swap(swap::Options),
+    /// Variants of a million requests while routes and versions change.
+    Split(split::Options),
 }
 
 impl Scenario {
@@ -85,6 +89,7 @@ impl Scenario {
             Self::Isolation => "bench-isolation.json",
             Self::Batching => "bench-batching.json",
             Self::Swap(_) => "bench-swap.json",
+            Self::Split(_) => "bench-split.json",
         }
     }
 }
@@ -103,7 +108,7 @@ fn main() -> ExitCode {
 /// Returns whether all bars are met.
 fn run(args: &Args) -> Result<bool> {
     let bench = Bench::new(args)?;
-    if !matches!(args.scenario, Scenario::Swap(_)) {
+    if !matches!(args.scenario, Scenario::Swap(_) | Scenario::Split(_)) {
         bench.keep_to(args.client_core)?;
     }
     let verdict: Verdict = match &args.scenario {
@@ -111,6 +116,7 @@ fn run(args: &Args) -> Result<bool> {
         Scenario::Isolation => isolation::measure(&bench)?,
         Scenario::Batching => batching::measure(&bench)?,
         Scenario::Swap(options) => swap::measure(&bench, options)?,
+        Scenario::Split(options) => split::measure(&bench, options)?,
     };
     verdict.print();
     let path = args.out.join(args.scenario.report_name());
