@@ -36,6 +36,12 @@ pub(super) fn next_limit(limit: f64, waited: Duration, ran: Duration) -> f64 {
     limit + (aim - limit) * step
 }
 
+/// How long after a run of `ran` without another one the model was idle: much
+/// longer than the gaps between the requests of an overload are.
+pub(super) fn idle_after(ran: Duration) -> Duration {
+    (5 * ran).max(Duration::from_millis(100))
+}
+
 /// How much of the limit a class may have.
 fn share(class: Priority) -> f64 {
     match class {

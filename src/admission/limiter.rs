@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::law::{admits, next_limit};
+use super::law::{admits, idle_after, next_limit};
 use crate::telemetry::ModelMetrics;
 use crate::types::Priority;
 
@@ -19,8 +19,8 @@ pub struct LimiterOptions {
 /// One for each model, over all its versions. Only work that waits for lanes
 /// enters it; runs on network threads do not pass here.
 ///
-/// A limit begins at its maximum, and is there again when nothing is inside, so
-/// that a burst is never refused for what was before it.
+/// A limit begins at its maximum, and is there again after the model was idle,
+/// so that a burst is not refused for what was before it.
 #[derive(Debug)]
 pub struct Limiter {
     /// How many are inside, 16 bits for each class.
@@ -29,6 +29,9 @@ pub struct Limiter {
     limit: AtomicU64,
     /// Least and most, 32 bits each.
     bounds: AtomicU64,
+    began: Instant,
+    /// From when on the model is idle unless it runs again; nanoseconds from `began`.
+    idle_at: AtomicU64,
     metrics: Arc<ModelMetrics>,
 }
 
@@ -49,6 +52,8 @@ impl Limiter {
             inside: AtomicU64::new(0),
             limit: AtomicU64::new(0),
             bounds: AtomicU64::new(0),
+            began: Instant::now(),
+            idle_at: AtomicU64::new(0),
             metrics,
         };
         limiter.set_bounds(LimiterOptions { min: 1, max: usize::MAX });
@@ -73,12 +78,14 @@ impl Limiter {
     }
 
     /// `None` when the class has its share.
-    pub fn enter(self: &Arc<Limiter>, class: Priority) -> Option<Permit> {
+    pub fn enter(self: &Arc<Limiter>, class: Priority, now: Instant) -> Option<Permit> {
         let one = 1 << (BITS * class as usize);
         let mut inside = self.inside.load(Ordering::Relaxed);
         loop {
             if inside == 0 {
-                self.set(self.bounds().1);
+                if self.nanos(now) >= self.idle_at.load(Ordering::Relaxed) {
+                    self.set(self.bounds().1);
+                }
             } else if !admits(self.learnt(), by_class(inside), class) {
                 return None;
             }
@@ -90,11 +97,12 @@ impl Limiter {
         }
     }
 
-    /// Learns from one run: how long its requests had waited on average, and
-    /// how long it took, all of the batch. Requests whose callers had left are
-    /// not to be counted.
-    pub fn observe(&self, waited: Duration, ran: Duration) {
+    /// Learns from one run that ended `now`: how long its requests had waited
+    /// on average, and how long it took, all of the batch. Requests whose
+    /// callers had left are not to be counted.
+    pub fn observe(&self, waited: Duration, ran: Duration, now: Instant) {
         let (min, max) = self.bounds();
+        self.idle_at.store(self.nanos(now + idle_after(ran)), Ordering::Relaxed);
         self.set(next_limit(self.learnt(), waited, ran).clamp(min, max));
     }
 
@@ -106,6 +114,11 @@ impl Limiter {
     /// Requests that wait or run.
     pub fn inside(&self) -> usize {
         by_class(self.inside.load(Ordering::Relaxed)).iter().sum()
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.began).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX)
     }
 
     fn learnt(&self) -> f64 {
@@ -150,8 +163,8 @@ pub(super) mod tests {
     #[test]
     fn places_are_given_back() {
         let limiter = limiter(1, 10);
-        let held: Vec<Permit> =
-            std::iter::from_fn(|| limiter.enter(Priority::Normal)).take(100).collect();
+        let enter = || limiter.enter(Priority::Normal, Instant::now());
+        let held: Vec<Permit> = std::iter::from_fn(enter).take(100).collect();
         assert_eq!((held.len(), limiter.inside()), (9, 9));
         assert!(limiter.is_full(Priority::Normal));
         assert!(limiter.is_full(Priority::Batch));
@@ -162,22 +175,26 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_limit_stays_within_its_bounds_and_is_high_again_when_nothing_is_inside() {
+    fn a_limit_stays_within_its_bounds_and_is_high_again_after_a_pause() {
         let limiter = limiter(3, 40);
-        let second = Duration::from_secs(1);
-        let held = limiter.enter(Priority::Normal).expect("room");
+        let (second, run) = (Duration::from_secs(1), Duration::from_millis(2));
+        let start = Instant::now();
+        let enter = |at| limiter.enter(Priority::Normal, at).expect("room");
+        let held = enter(start);
         for _ in 0..200 {
-            limiter.observe(second, second / 500);
+            limiter.observe(second, run, start);
         }
-        assert!((3..8).contains(&limiter.limit()), "{}", limiter.limit());
         let low = limiter.limit();
-        drop(limiter.enter(Priority::Normal).expect("room"));
+        assert!((3..8).contains(&low), "{low}");
+        drop(enter(start + second));
         assert_eq!(limiter.limit(), low, "one was inside all the time");
         drop(held);
-        let _first = limiter.enter(Priority::Normal).expect("room");
+        drop(enter(start + 10 * run));
+        assert_eq!(limiter.limit(), low, "a gap between two requests is no pause");
+        drop(enter(start + second));
         assert_eq!(limiter.limit(), 40);
         for _ in 0..200 {
-            limiter.observe(Duration::ZERO, second);
+            limiter.observe(Duration::ZERO, second, start);
         }
         assert_eq!(limiter.limit(), 40);
         limiter.set_bounds(LimiterOptions { min: 1, max: 1_000_000 });
@@ -192,7 +209,7 @@ pub(super) mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..10_000 {
-                        if let Some(_permit) = limiter.enter(Priority::Critical) {
+                        if let Some(_permit) = limiter.enter(Priority::Critical, Instant::now()) {
                             most.fetch_max(limiter.inside(), Ordering::Relaxed);
                         }
                     }
