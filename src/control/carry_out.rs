@@ -1,6 +1,6 @@
 //! Carries plans out: starts attempts, grants memory, publishes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -112,6 +112,11 @@ impl Lifecycle {
 
     /// Plans every model that something happened to, and acts.
     pub(super) fn settle(&mut self) {
+        for name in self.routes.take_needy() {
+            if let Some(model) = self.models.get_mut(&name) {
+                model.is_dirty = true;
+            }
+        }
         let spare_kept = self.models.values().any(|model| {
             let asks = |(id, one): (&InstanceId, &Instance)| {
                 one.is_blocked && !model.plan.kept.contains(id)
@@ -124,10 +129,10 @@ impl Lifecycle {
             .filter(|model| model.is_dirty)
             .map(|model| model.name.clone())
             .collect();
-        if dirty.is_empty() {
+        if dirty.is_empty() && self.routes.is_settled() {
             return;
         }
-        let mut changes: Vec<(ModelName, Option<Arc<ModelEntry>>)> = Vec::new();
+        let mut changes: HashMap<ModelName, Option<Arc<ModelEntry>>> = HashMap::new();
         let mut leaving: Vec<(ModelName, InstanceId, Instance)> = Vec::new();
         for name in dirty {
             self.plan(&name, spare_kept, &mut leaving);
@@ -135,14 +140,15 @@ impl Lifecycle {
             let entry = model.entry();
             let is_there = !model.listed.versions.is_empty() || model.remembered.hold.is_some();
             let is_shown = is_there || entry.default.is_some() || !entry.known.is_empty();
-            changes.push((name.clone(), is_shown.then(|| Arc::new(entry))));
+            changes.insert(name.clone(), is_shown.then(|| Arc::new(entry)));
             if model.is_gone() && leaving.iter().all(|(leaver, ..)| *leaver != name) {
                 self.models.remove(&name);
                 self.state_changed |= self.remembered.remove(&name).is_some();
             }
         }
+        let routes = self.resolve_routes(&changes);
         // Readers that still hold the snapshot before it free their part of it.
-        drop(self.catalog.publish(changes, []));
+        drop(self.catalog.publish(changes, routes));
         for (name, id, instance) in leaving {
             self.drain(&name, id, instance);
         }
@@ -158,7 +164,9 @@ impl Lifecycle {
         let Some(model) = self.models.get_mut(name) else { return };
         model.is_dirty = false;
         let cache = &self.workshop.cache;
-        let plan = decide(&model.facts(spare_kept, |digest| cache.contains(digest)));
+        let needs = self.routes.needs(name, model.settings.good.as_deref());
+        model.pinned.clone_from(&needs.pinned);
+        let plan = decide(&model.facts(spare_kept, needs, |digest| cache.contains(digest)));
         for id in plan.drain.iter().chain(&plan.cancel).chain(&plan.forget) {
             let Some(instance) = model.instances.remove(id) else { continue };
             if instance.ready.is_some() {
@@ -331,6 +339,7 @@ impl Lifecycle {
             keep.extend(served.map(|content| content.digest));
             keep.extend(model.remembered.hold.iter().map(|hold| hold.digest));
         }
+        keep.extend(self.routes.contents().map(|content| content.digest));
         *self.workshop.keep.lock().unwrap_or_else(PoisonError::into_inner) = keep;
     }
 }

@@ -46,6 +46,18 @@ pub enum Standing {
     Rejected,
 }
 
+/// What the routes of one model need to be loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Champions that stay whatever is pushed, by content.
+    pub pinned: BTreeSet<Content>,
+    /// Versions that variants name.
+    pub versions: BTreeSet<Version>,
+    /// What versions stood for before: where the registry has dropped one, it
+    /// may be loaded from the cache.
+    pub known: BTreeSet<Content>,
+}
+
 /// What is known of one model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -68,6 +80,8 @@ pub struct Facts {
     pub served: Vec<Content>,
     /// Contents that can be loaded without the registry.
     pub cached: BTreeSet<Content>,
+    /// What routes need beside what the policy picks.
+    pub routes: Needs,
     /// All that live; those that drain are not among them.
     pub instances: BTreeMap<InstanceId, Standing>,
 }
@@ -100,6 +114,7 @@ pub fn decide(facts: &Facts) -> Plan {
     let target = view.target(&picked);
     let default = view.default(target, &picked);
     let bridge = view.bridge(target, default, &picked);
+    let pinned = view.pinned();
     let target_blocked = target.is_some_and(|id| view.stands(id) == Some(Standing::Blocked));
 
     let mut wanted: Vec<InstanceId> = Vec::new();
@@ -109,12 +124,16 @@ pub fn decide(facts: &Facts) -> Plan {
         }
     };
     if target_blocked && facts.resource_preserving {
-        // Everything else makes room for it.
+        // Everything else makes room for it, but for what answers for a route until somebody
+        // says otherwise: it would not come back.
+        pinned.into_iter().for_each(&mut want);
         target.into_iter().for_each(&mut want);
     } else {
         bridge.into_iter().for_each(&mut want);
         default.into_iter().for_each(&mut want);
+        pinned.into_iter().for_each(&mut want);
         target.into_iter().for_each(&mut want);
+        view.named().into_iter().for_each(&mut want);
         picked.iter().copied().for_each(&mut want);
     }
     let mut kept = BTreeSet::new();
@@ -183,12 +202,42 @@ impl View<'_> {
         own.rev().find_map(ready)
     }
 
-    /// Whether an instance is what the registry states, or a rollback, under
-    /// the settings in force: then its rejection is remembered.
+    /// Whether an instance is what the registry states, a rollback, or what a
+    /// route needs, under the settings in force: then its rejection is remembered.
     fn is_current(&self, id: InstanceId) -> bool {
         let Content { version, digest } = id.content;
-        let stated = self.facts.listed.get(&version) == Some(&digest);
-        id.settings == self.facts.settings && (stated || self.facts.hold == Some(id.content))
+        let Facts { listed, hold, routes, .. } = self.facts;
+        let stated = listed.get(&version) == Some(&digest);
+        let for_a_route = routes.pinned.contains(&id.content)
+            || (routes.versions.contains(&version) && routes.known.contains(&id.content));
+        id.settings == self.facts.settings && (stated || *hold == Some(id.content) || for_a_route)
+    }
+
+    /// The champions that routes pin, but for those that were rejected.
+    fn pinned(&self) -> Vec<InstanceId> {
+        let pinned = self.facts.routes.pinned.iter().filter(|_| self.facts.enabled);
+        pinned.map(|content| self.id(*content)).filter(|id| !self.is_rejected(*id)).collect()
+    }
+
+    /// The versions that routes name: what the registry states, else what was
+    /// sound of it before, else what the cache still has.
+    fn named(&self) -> Vec<InstanceId> {
+        let Facts { routes, listed, cached, .. } = self.facts;
+        let versions = routes.versions.iter().filter(|_| self.facts.enabled);
+        let find = |version: &Version| {
+            let digest = listed.get(version);
+            let stated = digest.map(|digest| self.id(Content { version: *version, digest: *digest }));
+            let known = || {
+                let known = routes.known.iter().filter(|content| content.version == *version);
+                let mut loadable = known.filter(|content| cached.contains(content));
+                loadable.find(|content| !self.is_rejected(self.id(**content)))
+            };
+            stated
+                .filter(|id| !self.is_rejected(*id))
+                .or_else(|| self.stand_in(*version))
+                .or_else(|| known().map(|content| self.id(*content)))
+        };
+        versions.filter_map(find).collect()
     }
 
     /// The listed versions that the policy picks, the highest first. Of a

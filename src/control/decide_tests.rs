@@ -16,6 +16,10 @@ fn id(number: u64, digest: u8) -> InstanceId {
     InstanceId { content: content(number, digest), settings: 0 }
 }
 
+fn id_of(content: Content, facts: &Facts) -> InstanceId {
+    InstanceId { content, settings: facts.settings }
+}
+
 /// Versions 1 to `newest`, each with its number as digest; the newest is wanted.
 fn listed(newest: u64) -> Facts {
     Facts {
@@ -28,6 +32,7 @@ fn listed(newest: u64) -> Facts {
         hold: None,
         served: Vec::new(),
         cached: BTreeSet::new(),
+        routes: Needs::default(),
         instances: BTreeMap::new(),
     }
 }
@@ -178,6 +183,69 @@ fn quick_pushes_do_not_starve_each_other() {
 }
 
 #[test]
+fn what_routes_need_is_loaded_beside_what_the_policy_picks() {
+    let mut facts = listed(4).served(&[content(4, 4)]).with(&[(id(4, 4), Standing::Ready)]);
+    facts.routes.versions = BTreeSet::from([version(2), version(9)]);
+    facts.routes.pinned = BTreeSet::from([content(3, 3)]);
+    let plan = decide(&facts);
+    assert_eq!((plan.default, &plan.start), (Some(id(4, 4)), &vec![id(3, 3), id(2, 2)]));
+    let ready = [(id(3, 3), Standing::Ready), (id(2, 2), Standing::Ready)];
+    let facts = facts.with(&ready);
+    let plan = decide(&facts);
+    assert_eq!(plan.default, Some(id(4, 4)));
+    assert!(plan.answers.contains_key(&version(2)), "requests may name it");
+    assert!(plan.drain.is_empty() && plan.kept.is_empty(), "{plan:?}");
+    let unneeded = Facts { routes: Needs::default(), ..facts.clone() };
+    assert_eq!(decide(&unneeded).drain, vec![id(2, 2), id(3, 3)]);
+    let disabled = Facts { enabled: false, ..facts };
+    assert_eq!(decide(&disabled).answers, BTreeMap::new(), "routes load no model by themselves");
+}
+
+#[test]
+fn what_routes_need_outlasts_the_registry_while_the_cache_has_it() {
+    let mut facts = listed(3).served(&[content(3, 3)]).with(&[(id(3, 3), Standing::Ready)]);
+    facts.listed.remove(&version(1));
+    facts.listed.remove(&version(2));
+    facts.routes.versions = BTreeSet::from([version(1)]);
+    facts.routes.pinned = BTreeSet::from([content(2, 2)]);
+    assert_eq!(decide(&facts).start, vec![id(2, 2)], "nobody knows what version 1 was");
+    facts.routes.known = BTreeSet::from([content(1, 1)]);
+    facts.cached = BTreeSet::from([content(1, 1)]);
+    assert_eq!(decide(&facts).start, vec![id(2, 2), id(1, 1)]);
+    let facts = facts.with(&[(id(2, 2), Standing::Rejected), (id(1, 1), Standing::Rejected)]);
+    let plan = decide(&facts);
+    assert!(plan.start.is_empty() && plan.forget.is_empty(), "it is not tried for ever: {plan:?}");
+}
+
+#[test]
+fn a_version_that_a_route_names_keeps_its_content_until_the_next_is_sound() {
+    let mut facts = listed(3).served(&[content(3, 3)]);
+    facts.routes.versions = BTreeSet::from([version(1)]);
+    let mut facts = facts.with(&[(id(3, 3), Standing::Ready), (id(1, 1), Standing::Ready)]);
+    facts.listed.insert(version(1), Digest::new([9; 32]));
+    let plan = decide(&facts);
+    assert_eq!((plan.start, plan.answers[&version(1)]), (vec![id(1, 9)], id(1, 1)));
+    let facts = facts.with(&[(id(1, 9), Standing::Rejected)]);
+    let plan = decide(&facts);
+    assert_eq!((plan.answers[&version(1)], plan.drain), (id(1, 1), vec![]));
+}
+
+#[test]
+fn a_champion_that_a_route_keeps_makes_no_room() {
+    let mut facts = listed(3).served(&[content(2, 2)]).with(&[
+        (id(1, 1), Standing::Ready),
+        (id(2, 2), Standing::Ready),
+        (id(3, 3), Standing::Blocked),
+    ]);
+    facts.resource_preserving = true;
+    facts.routes.versions = BTreeSet::from([version(1)]);
+    facts.routes.pinned = BTreeSet::from([content(2, 2)]);
+    let plan = decide(&facts);
+    assert_eq!(plan.drain, vec![id(1, 1)], "what a variant names goes as siblings do");
+    assert_eq!(plan.answers[&version(2)], id(2, 2));
+}
+
+#[test]
 fn new_settings_are_a_swap_too() {
     let mut facts = listed(2).served(&[content(2, 2)]).with(&[(id(2, 2), Standing::Ready)]);
     facts.settings = 7;
@@ -226,6 +294,12 @@ enum Event {
     Settings(u64),
     Restart,
     Policy(VersionPolicy),
+    /// A route keeps its champion at what answers.
+    Pin,
+    Unpin,
+    /// A variant names a version.
+    Name(u64),
+    Unname,
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -245,12 +319,22 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => (0u64..2).prop_map(Event::Settings),
         1 => Just(Event::Restart),
         1 => policy.prop_map(Event::Policy),
+        1 => Just(Event::Pin),
+        1 => Just(Event::Unpin),
+        1 => (1u64..5).prop_map(Event::Name),
+        1 => Just(Event::Unname),
     ];
     proptest::collection::vec(event, 1..40)
 }
 
-/// Carries a plan out as the lifecycle does.
+/// Carries a plan out as the lifecycle does, and the routes.
 fn carry_out(facts: &mut Facts, plan: &Plan) {
+    let Needs { versions, known, .. } = &mut facts.routes;
+    known.retain(|content| versions.contains(&content.version));
+    for id in versions.iter().filter_map(|version| plan.answers.get(version)) {
+        known.retain(|content| content.version != id.content.version);
+        known.insert(id.content);
+    }
     for id in &plan.start {
         assert!(facts.instances.insert(*id, Standing::Coming).is_none(), "started twice");
     }
@@ -301,6 +385,10 @@ fn apply(facts: &mut Facts, event: Event) {
         Event::Settings(settings) => facts.settings = settings,
         Event::Restart => facts.instances.clear(),
         Event::Policy(policy) => facts.policy = policy,
+        Event::Pin => facts.routes.pinned.extend(decide(facts).default.map(|id| id.content)),
+        Event::Unpin => facts.routes.pinned.clear(),
+        Event::Name(number) => drop(facts.routes.versions.insert(version(number))),
+        Event::Unname => facts.routes.versions.clear(),
     }
 }
 
@@ -329,6 +417,17 @@ proptest! {
             for id in &plan.start {
                 prop_assert!(!facts.instances.contains_key(id));
             }
+            for content in &facts.routes.pinned {
+                let was_ready = |(id, s): (&InstanceId, &Standing)| {
+                    id.content == *content && *s == Standing::Ready
+                };
+                let stays = |(id, s): (&InstanceId, &Standing)| {
+                    was_ready((id, s)) && !plan.drain.contains(id)
+                };
+                let renewed = facts.instances.iter().any(stays);
+                prop_assert!(renewed || !facts.instances.iter().any(was_ready),
+                    "a champion is gone: {:?}\n{:?}", facts, plan);
+            }
             answering = plan.default.is_some();
             carry_out(&mut facts, &plan);
         }
@@ -344,6 +443,15 @@ proptest! {
             .or(plan.default.map(|id| id.content)));
         prop_assert!(plan.start.is_empty() && plan.cancel.is_empty() && plan.drain.is_empty(),
             "{:?}\n{:?}", facts, plan);
+        for version in &facts.routes.versions {
+            let digest = facts.listed.get(version).copied();
+            let stated = digest.map(|digest| id_of(Content { version: *version, digest }, &facts));
+            let is_rejected = |id: InstanceId| {
+                facts.instances.get(&id) == Some(&Standing::Rejected)
+            };
+            prop_assert!(stated.is_none_or(is_rejected) || plan.answers.contains_key(version),
+                "version {} is not loaded: {:?}\n{:?}", version, facts, plan);
+        }
         if let Some(hold) = facts.hold
             && facts.instances.get(&InstanceId { content: hold, settings: facts.settings })
                 == Some(&Standing::Ready)

@@ -7,9 +7,11 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use super::routes::counted;
 use super::settings::Setup;
 use super::status::{AuditEntry, Hold, RouteChange, RouteStatus, Status};
 use crate::routing::RouteDocument;
+use crate::serving::Catalog;
 use crate::types::{ModelName, Rejection, VariantName, Version, Weight};
 
 /// Requests that wait for the lifecycle; more are refused.
@@ -19,6 +21,8 @@ const QUEUE: usize = 64;
 #[derive(Clone)]
 pub struct Control {
     status: Arc<ArcSwap<Status>>,
+    /// Where requests of routes are counted.
+    catalog: Option<Arc<Catalog>>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -91,16 +95,16 @@ pub enum Command {
 }
 
 impl Control {
-    pub(super) fn new() -> (Control, mpsc::Receiver<Command>) {
+    pub(super) fn new(catalog: Option<Arc<Catalog>>) -> (Control, mpsc::Receiver<Command>) {
         let (commands, received) = mpsc::channel(QUEUE);
-        (Control { status: Arc::default(), commands }, received)
+        (Control { status: Arc::default(), catalog, commands }, received)
     }
 
     /// A handle that shows `status`, and the commands given through it, which
     /// the caller answers in the lifecycle's place.
     #[cfg(feature = "testing")]
     pub fn scripted(status: Status) -> (Control, mpsc::Receiver<Command>) {
-        let (control, commands) = Control::new();
+        let (control, commands) = Control::new(None);
         control.publish(status);
         (control, commands)
     }
@@ -108,6 +112,28 @@ impl Control {
     /// What the lifecycle was doing a moment ago.
     pub fn status(&self) -> Arc<Status> {
         self.status.load_full()
+    }
+
+    /// All routes, with what their requests have counted so far.
+    pub fn routes(&self) -> Vec<RouteStatus> {
+        self.status().routes.iter().map(|route| self.counted(route)).collect()
+    }
+
+    /// One route, with what its requests have counted so far.
+    pub fn route(&self, name: &str) -> Option<RouteStatus> {
+        let status = self.status();
+        let routes = &status.routes;
+        let place = routes.binary_search_by(|route| route.name.as_str().cmp(name)).ok()?;
+        Some(self.counted(&routes[place]))
+    }
+
+    fn counted(&self, status: &RouteStatus) -> RouteStatus {
+        let status = status.clone();
+        let snapshot = self.catalog.as_ref().map(|catalog| catalog.load());
+        match snapshot.as_ref().and_then(|snapshot| snapshot.route(status.name.as_str())) {
+            Some(served) => counted(status, served),
+            None => status,
+        }
     }
 
     pub(super) fn publish(&self, status: Status) {

@@ -2,6 +2,7 @@
 //! registries said, and the audit log. Files of the data folder:
 //!
 //! - `state.json`: per model its hold, what served, whether it was loaded by request
+//! - `routes.json`: the routes that no file states, and what was changed of any by hand
 //! - `listings/<registry>.json`: what a registry stated last
 //! - `audit.jsonl`, and before it `audit.1.jsonl`: one line an event
 //! - `lock`: held while a gateway uses the folder
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::decide::Content;
+use super::routes::RouteState;
 use super::status::{AuditEntry, Hold};
 use crate::registry::Listing;
 use crate::types::ModelName;
@@ -57,6 +60,9 @@ pub(super) struct Remembered {
 
 pub(super) type State = BTreeMap<ModelName, Remembered>;
 
+/// Shared, so that handing thousands of them over for writing copies none.
+pub(super) type RouteStates = BTreeMap<ModelName, Arc<RouteState>>;
+
 /// The data folder. One gateway at a time holds it.
 pub struct Journal {
     folder: PathBuf,
@@ -90,6 +96,30 @@ impl Journal {
     /// warning: the registries still say what to serve.
     pub(super) fn state(&self) -> State {
         read(&self.folder.join("state.json")).unwrap_or_default()
+    }
+
+    /// What was remembered of routes. Nobody else states those: a file that
+    /// cannot be read is put aside and not written over.
+    pub(super) fn routes(&self) -> RouteStates {
+        let file = self.folder.join("routes.json");
+        if let Some(routes) = read(&file) {
+            return routes;
+        }
+        let aside = self.folder.join("routes.json.damaged");
+        match fs::rename(&file, &aside) {
+            Ok(()) => tracing::error!(
+                "the routes that were applied by hand cannot be read, and are not served; the file \
+                 is kept as {}",
+                aside.display()
+            ),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::error!(%error, "routes.json cannot be put aside"),
+        }
+        RouteStates::default()
+    }
+
+    pub(super) fn remember_routes(&self, routes: &RouteStates) -> io::Result<()> {
+        replace(&self.folder.join("routes.json"), &serde_json::to_vec(routes)?)
     }
 
     /// What a registry stated last.
@@ -198,6 +228,7 @@ mod tests {
             actor: "gateway".to_owned(),
             action: "stage".to_owned(),
             model: None,
+            route: None,
             version: None,
             digest: None,
             outcome: "ready".to_owned(),

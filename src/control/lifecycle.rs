@@ -4,7 +4,7 @@
 //! came, plans every model that it concerns ([`decide`](super::decide)),
 //! publishes one snapshot, and writes down what has to be remembered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use super::memory::Memory;
 use super::model::{Model, Settings};
 use super::poll::{Heard, Poll};
 use super::registries::Registry;
+use super::routes::Routes;
 use super::settings::Setup;
 use super::status::AuditEntry;
 use super::waiting::Waiting;
@@ -74,6 +75,7 @@ pub(super) struct Lifecycle {
     pub(super) journal: Option<Journal>,
     pub(super) registries: Vec<Registry>,
     pub(super) models: BTreeMap<ModelName, Model>,
+    pub(super) routes: Routes,
     pub(super) memory: Memory,
     pub(super) waiting: Vec<Waiting>,
     pub(super) next_attempt: u64,
@@ -97,7 +99,7 @@ pub(super) struct Lifecycle {
 /// When the loading thread cannot be started.
 pub fn start(parts: Parts, setup: Setup) -> io::Result<(Control, watch::Receiver<Loads>)> {
     let loader = Loader::start()?;
-    let (control, commands) = Control::new();
+    let (control, commands) = Control::new(Some(Arc::clone(&parts.catalog)));
     let (news, incoming) = mpsc::channel(NEWS);
     let (heard, answers) = mpsc::channel(NEWS);
     let (loads, watching) = watch::channel(Loads::default());
@@ -111,6 +113,7 @@ pub fn start(parts: Parts, setup: Setup) -> io::Result<(Control, watch::Receiver
         control: control.clone(),
         registries: Vec::new(),
         models: BTreeMap::new(),
+        routes: Routes::new(journal.routes()),
         memory: Memory::default(),
         waiting: Vec::new(),
         next_attempt: 0,
@@ -155,7 +158,7 @@ impl Lifecycle {
                 self.settle();
                 self.write().await;
                 self.answer();
-                if !self.models.values().any(|model| model.is_dirty) {
+                if self.routes.is_settled() && !self.models.values().any(|one| one.is_dirty) {
                     break;
                 }
             }
@@ -187,6 +190,9 @@ impl Lifecycle {
                     RejectKind::OutOfMemory,
                 ]);
             }
+        }
+        for overtaken in self.routes.declare(&self.setup.routes) {
+            self.audit_overtaken(Some(overtaken));
         }
         self.want();
     }
@@ -271,11 +277,14 @@ impl Lifecycle {
             self.adopt(name, source, (*listed).clone());
         }
         // What is held is served from the cache, whatever the registries state.
-        let held: Vec<ModelName> = self
+        let held: BTreeSet<ModelName> = self
             .remembered
             .iter()
-            .filter(|(name, one)| one.hold.is_some() && !combined.contains_key(*name))
-            .map(|(name, _)| name.clone())
+            .filter(|(_, one)| one.hold.is_some())
+            .map(|(name, _)| name)
+            .chain(self.routes.pinned().map(|(name, _)| name))
+            .filter(|name| !combined.contains_key(*name))
+            .cloned()
             .collect();
         for name in held {
             if let (None, Some(source)) = (self.models.get(&name), self.setup.sources.first()) {
@@ -311,6 +320,7 @@ impl Lifecycle {
             instances: BTreeMap::new(),
             draining: Vec::new(),
             plan: Default::default(),
+            pinned: BTreeSet::new(),
             is_dirty: true,
         };
         if let Some(error) = &model.settings.error {

@@ -3,7 +3,8 @@
 //!
 //! `decide` and `wanted` are pure. `lifecycle` is the loop around them, with
 //! what it hears (`poll`, `bring_up`, `waiting`) and what it does (`carry_out`,
-//! `load`, `drain`, `report`, `journal`).
+//! `load`, `drain`, `report`, `journal`). `routes` is what names stand for
+//! beside models.
 
 mod bring_up;
 mod carry_out;
@@ -20,6 +21,7 @@ mod poll;
 mod registries;
 mod report;
 mod retry;
+mod routes;
 mod settings;
 mod status;
 mod waiting;

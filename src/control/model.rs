@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::decide::{Content, Facts, InstanceId, Plan, Standing};
+use super::decide::{Content, Facts, InstanceId, Needs, Plan, Standing};
 use super::journal::Remembered;
 use super::memory::Share;
+use super::routes::{ModelView, Underway};
 use super::settings::{LabelTarget, ModelSettings, number_of};
 use super::status::{ModelStatus, ProbeStatus, VersionStatus};
 use crate::admission::Limiter;
@@ -33,6 +34,8 @@ pub(super) struct Model {
     pub(super) draining: Vec<Draining>,
     /// What answered when the catalog was published last.
     pub(super) plan: Plan,
+    /// Champions that its routes keep.
+    pub(super) pinned: BTreeSet<Content>,
     /// Something happened since the last plan.
     pub(super) is_dirty: bool,
 }
@@ -120,12 +123,18 @@ impl Instance {
 impl Model {
     /// What there is to decide on; `spare_kept` where memory is needed for more
     /// than comfort.
-    pub(super) fn facts(&self, spare_kept: bool, is_cached: impl Fn(&Digest) -> bool) -> Facts {
+    pub(super) fn facts(
+        &self,
+        spare_kept: bool,
+        routes: Needs,
+        is_cached: impl Fn(&Digest) -> bool,
+    ) -> Facts {
         let good = self.settings.good.as_deref();
         let versions = self.listed.versions.iter();
         let hold = self.remembered.hold.as_ref();
         let hold = hold.map(|hold| Content { version: hold.version, digest: hold.digest });
-        let cached = self.remembered.served.iter().copied().chain(hold);
+        let of_routes = routes.pinned.iter().chain(&routes.known).copied();
+        let cached = self.remembered.served.iter().copied().chain(hold).chain(of_routes);
         Facts {
             listed: versions.map(|(version, listed)| (*version, listed.digest)).collect(),
             settings: self.settings.number,
@@ -138,7 +147,48 @@ impl Model {
             served: self.remembered.served.clone(),
             cached: cached.filter(|content| is_cached(&content.digest)).collect(),
             instances: self.instances.iter().map(|(id, one)| (*id, one.standing())).collect(),
+            routes,
         }
+    }
+
+    /// Whether none of it is loaded because nobody asked for it.
+    fn is_off(&self) -> bool {
+        self.settings.good.as_ref().is_some_and(|good| good.explicit) && !self.remembered.loaded
+    }
+
+    /// What is known of it for its routes, after it was planned.
+    pub(super) fn view(&self) -> ModelView<'_> {
+        let good = self.settings.good.as_deref();
+        let mut view = ModelView {
+            default: self.plan.default.map(|id| id.content),
+            answers: self.plan.answers.iter().map(|(version, id)| (*version, id.content)).collect(),
+            ready: BTreeMap::new(),
+            underway: BTreeMap::new(),
+            listed: self.listed.versions.iter().map(|(one, listed)| (*one, listed.digest)).collect(),
+            labels: good.iter().flat_map(|good| &good.version_labels).map(label).collect(),
+            any_signature: good.is_some_and(|good| good.any_signature),
+            is_off: self.is_off(),
+        };
+        for (id, instance) in &self.instances {
+            if let Some(ready) = &instance.ready {
+                view.ready.insert(id.content, ready.servable.signature());
+            } else if let Some(rejection) = &instance.rejection {
+                let rejected = Underway::Rejected(&rejection.reason);
+                view.underway.entry(id.content).or_insert(rejected);
+            } else {
+                view.underway.insert(id.content, Underway::Coming);
+            }
+        }
+        view
+    }
+
+    /// What is loaded of a content: what answers for it, or else what was
+    /// loaded under the settings in force, or before them.
+    pub(super) fn loaded(&self, content: Content) -> Option<&Arc<Servable>> {
+        let answers = self.plan.answers.get(&content.version).filter(|id| id.content == content);
+        let current = InstanceId { content, settings: self.settings.number };
+        let own = self.instances.keys().rev().filter(|id| id.content == content);
+        answers.into_iter().chain([&current]).chain(own).find_map(|id| self.servable(id))
     }
 
     /// Puts settings into force. What was rejected because of the ones before
@@ -294,6 +344,10 @@ impl Model {
             versions,
         }
     }
+}
+
+fn label<'a>((name, target): (&'a String, &LabelTarget)) -> (&'a str, LabelTarget) {
+    (name, *target)
 }
 
 impl Instance {

@@ -13,7 +13,7 @@ use crate::types::{ModelName, Stage};
 /// oldest go.
 const UNAUDITED: usize = 10_000;
 
-const GATEWAY: &str = "gateway";
+pub(super) const GATEWAY: &str = "gateway";
 
 pub(super) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -31,6 +31,7 @@ pub(super) fn stage_entry(
         actor: GATEWAY.to_owned(),
         action: "stage".to_owned(),
         model: Some(model.clone()),
+        route: None,
         version: Some(content.version),
         digest: Some(content.digest),
         outcome: stage.label().to_owned(),
@@ -66,6 +67,7 @@ impl Lifecycle {
             actor: GATEWAY.to_owned(),
             action: "swap".to_owned(),
             model: Some(model.clone()),
+            route: None,
             version: told.map(|content| content.version),
             digest: told.map(|content| content.digest),
             outcome: outcome.to_owned(),
@@ -75,7 +77,7 @@ impl Lifecycle {
 
     /// Writes down what has to be remembered.
     pub(super) async fn write(&mut self) {
-        if !self.state_changed && self.unaudited.is_empty() {
+        if !self.state_changed && !self.routes.changed && self.unaudited.is_empty() {
             return;
         }
         for (name, model) in &self.models {
@@ -88,17 +90,22 @@ impl Lifecycle {
         let excess = self.unaudited.len().saturating_sub(UNAUDITED);
         self.unaudited.drain(..excess);
         let state = self.state_changed.then(|| self.remembered.clone());
+        let routes = self.routes.changed.then(|| self.routes.states());
         let entries = self.unaudited.clone();
         let written = self
             .with_journal(move |journal| {
                 if let Some(state) = state {
                     journal.remember(&state)?;
                 }
+                if let Some(routes) = routes {
+                    journal.remember_routes(&routes)?;
+                }
                 journal.audit(&entries)
             })
             .await;
         if written {
             self.state_changed = false;
+            self.routes.changed = false;
             self.audited.extend(self.unaudited.drain(..));
             let excess = self.audited.len().saturating_sub(AUDIT_RECENT);
             self.audited.drain(..excess);
@@ -109,7 +116,7 @@ impl Lifecycle {
     pub(super) fn report(&mut self) {
         self.count_fetched();
         self.control.publish(Status {
-            routes: Vec::new(),
+            routes: self.routes.list(),
             registries: self.registries.iter().map(|registry| registry.status()).collect(),
             models: self.models.values().map(|model| model.status()).collect(),
         });
@@ -117,10 +124,11 @@ impl Lifecycle {
         let instances = || self.models.values().flat_map(|model| model.instances.values());
         let is_coming = self.models.values().any(|model| {
             let has_default = model.plan.default.is_some();
-            model.instances.values().any(|one| {
+            model.instances.iter().any(|(id, one)| {
                 let is_underway = !matches!(one.stage, Stage::Ready | Stage::Rejected);
                 // Where something answers, what takes long is not waited for.
-                is_underway && !(has_default && one.started.elapsed() > START_PATIENCE)
+                let answers = has_default && !model.pinned.contains(&id.content);
+                is_underway && !(answers && one.started.elapsed() > START_PATIENCE)
             })
         });
         let loads = Loads {

@@ -1,6 +1,7 @@
 //! What the lifecycle is doing, as the admin API and the command line show it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +13,10 @@ use crate::types::{Digest, ModelName, RejectKind, Signature, Stage, VariantName,
 pub struct Status {
     pub registries: Vec<RegistryStatus>,
     pub models: Vec<ModelStatus>,
+    /// Shared with the status before it where nothing changed. What requests count
+    /// is not among it: [`Control::routes`](super::Control::routes) adds that.
     #[serde(default)]
-    pub routes: Vec<RouteStatus>,
+    pub routes: Arc<Vec<Arc<RouteStatus>>>,
 }
 
 /// `GET /admin/v1/routes/{route}`: what is meant, and what is in force.
@@ -186,9 +189,12 @@ pub struct AuditEntry {
     pub at: u64,
     /// `gateway`, or who asked for it.
     pub actor: String,
-    /// Such as `stage`, `swap`, `rollback`, `release`, `load`, `unload`, `config`.
+    /// Such as `stage`, `swap`, `rollback`, `release`, `load`, `unload`,
+    /// `route`, `traffic`, `promote`, `route_delete`.
     pub action: String,
     pub model: Option<ModelName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<ModelName>,
     pub version: Option<Version>,
     pub digest: Option<Digest>,
     /// What came of it, such as the stage.

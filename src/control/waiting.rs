@@ -7,6 +7,7 @@ use super::handle::{Asked, Command, ControlError, Reply};
 use super::lifecycle::Lifecycle;
 use super::model::Model;
 use super::report::unix_ms;
+use super::routes::Changed;
 use super::status::{AuditEntry, Hold};
 use crate::types::{ModelName, Stage, Version};
 
@@ -16,6 +17,8 @@ pub(super) enum Waiting {
     Rollback(ModelName, Hold, Reply<Hold>),
     /// Until the change is written down.
     Written(Reply<()>),
+    /// Until a route's change is in force and written down.
+    Route(Changed),
     /// Until the model answers, with the numbers of answers that each registry
     /// had given when it was asked for.
     Load(ModelName, Vec<u64>, Asked, Reply<()>),
@@ -60,15 +63,37 @@ impl Lifecycle {
                 }
                 Err(error) => give(reply, Err(error)),
             },
-            Command::ApplyRoutes(_, _, _, reply) => give(reply, Err(ControlError::Busy)),
-            Command::DeleteRoute(_, _, reply) => give(reply, Err(ControlError::Busy)),
-            Command::SetTraffic(_, _, _, reply) => give(reply, Err(ControlError::Busy)),
-            Command::Promote(_, _, _, reply) => give(reply, Err(ControlError::Busy)),
+            Command::ApplyRoutes(documents, dry_run, asked, reply) => {
+                match self.apply_routes(documents, dry_run, &asked) {
+                    Ok(changes) => self.wait_for(Changed::Applied(changes, reply)),
+                    Err(error) => give(reply, Err(error)),
+                }
+            }
+            Command::DeleteRoute(route, asked, reply) => match self.delete_route(&route, &asked) {
+                Ok(change) => self.wait_for(Changed::Deleted(change, reply)),
+                Err(error) => give(reply, Err(error)),
+            },
+            Command::SetTraffic(route, weights, asked, reply) => {
+                match self.set_traffic(&route, weights, &asked) {
+                    Ok(()) => self.wait_for(Changed::Shown(route, reply)),
+                    Err(error) => give(reply, Err(error)),
+                }
+            }
+            Command::Promote(route, promotion, asked, reply) => {
+                match self.promote(&route, promotion, &asked) {
+                    Ok(()) => self.wait_for(Changed::Shown(route, reply)),
+                    Err(error) => give(reply, Err(error)),
+                }
+            }
             Command::Apply(setup, reply) => {
                 self.set_up(*setup);
                 give(reply, Ok(()));
             }
         }
+    }
+
+    fn wait_for(&mut self, changed: Changed) {
+        self.waiting.push(Waiting::Route(changed));
     }
 
     fn poke(&self, registry: Option<String>) -> Result<Vec<String>, ControlError> {
@@ -178,6 +203,7 @@ impl Lifecycle {
             actor: by.actor.clone(),
             action: action.to_owned(),
             model: Some(name.clone()),
+            route: None,
             version: content.map(|content| content.version),
             digest: content.map(|content| content.digest),
             outcome: "asked".to_owned(),
@@ -192,6 +218,10 @@ impl Lifecycle {
                 Waiting::Rollback(name, hold, reply) => self.answer_rollback(name, hold, reply),
                 Waiting::Written(reply) => {
                     give(reply, self.written(()));
+                    None
+                }
+                Waiting::Route(changed) => {
+                    self.answer_changed(changed);
                     None
                 }
                 Waiting::Load(name, before, asked, reply) => {
@@ -214,7 +244,7 @@ impl Lifecycle {
         }
     }
 
-    fn written<T>(&self, value: T) -> Result<T, ControlError> {
+    pub(super) fn written<T>(&self, value: T) -> Result<T, ControlError> {
         match &self.unwritten {
             None => Ok(value),
             Some(error) => Err(ControlError::Refused(format!(
@@ -297,6 +327,7 @@ impl Waiting {
     fn is_abandoned(&self) -> bool {
         match self {
             Waiting::Rollback(_, _, reply) => reply.is_closed(),
+            Waiting::Route(changed) => changed.is_abandoned(),
             Waiting::Written(reply) | Waiting::Load(_, _, _, reply) | Waiting::Unload(_, reply) => {
                 reply.is_closed()
             }
@@ -338,7 +369,7 @@ fn earlier(
     })
 }
 
-fn give<T>(reply: Reply<T>, answer: Result<T, ControlError>) {
+pub(super) fn give<T>(reply: Reply<T>, answer: Result<T, ControlError>) {
     // Who has left needs no answer.
     let _ = reply.send(answer);
 }

@@ -297,6 +297,7 @@ pub fn audit() -> Vec<AuditEntry> {
         actor: "ada".to_owned(),
         action: "rollback".to_owned(),
         model: Some(name("breast-cancer")),
+        route: None,
         version: Some(number(2)),
         digest: Some(digest(2)),
         outcome: "held".to_owned(),

@@ -1,0 +1,255 @@
+//! Resolves the routes that something happened to, for the next snapshot.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::plan::{Asked, ModelView, PinChange, Stand, resolve};
+use super::state::{Pin, reference};
+use super::{Overtaken, Record, status};
+use crate::control::decide::Content;
+use crate::control::lifecycle::Lifecycle;
+use crate::control::model::Model;
+use crate::control::report::{GATEWAY, unix_ms};
+use crate::control::status::{AuditEntry, Hold};
+use crate::routing::{Route, RouteDocument};
+use crate::serving::{Mirrored, ModelEntry, ServedRoute, Target};
+use crate::telemetry::{Telemetry, VersionLabels};
+use crate::types::{ModelName, VariantName};
+
+/// Routes by name; none of those that are gone.
+pub(in crate::control) type RouteChanges = Vec<(ModelName, Option<Arc<ServedRoute>>)>;
+
+/// Models by name, as they are to be published; none of those that are gone.
+pub(in crate::control) type ModelChanges = HashMap<ModelName, Option<Arc<ModelEntry>>>;
+
+/// What a route's model has for it.
+struct Around<'a> {
+    model: Option<&'a Model>,
+    view: Option<ModelView<'a>>,
+    entry: Arc<ModelEntry>,
+    telemetry: &'a Telemetry,
+}
+
+impl Lifecycle {
+    /// Resolves the routes of all models that change, and those that changed
+    /// themselves.
+    pub(in crate::control) fn resolve_routes(&mut self, changes: &ModelChanges) -> RouteChanges {
+        let Lifecycle { routes, models, workshop, catalog, unaudited, .. } = self;
+        let mut names: BTreeSet<ModelName> = std::mem::take(&mut routes.dirty);
+        for model in changes.keys() {
+            names.extend(routes.by_model.get(model).into_iter().flatten().cloned());
+            // It may hide the model.
+            names.extend(routes.by_name.get_key_value(model).map(|(name, _)| name.clone()));
+        }
+        let mut resolved = Vec::with_capacity(names.len());
+        let mut by_model: BTreeMap<ModelName, Vec<ModelName>> = BTreeMap::new();
+        for name in names {
+            match routes.by_name.get(&name).and_then(Record::model) {
+                Some(model) => by_model.entry(model.clone()).or_default().push(name),
+                None => resolved.push((name, None)),
+            }
+        }
+        for (name, routes_of_it) in by_model {
+            let entry = match changes.get(&name) {
+                Some(entry) => entry.clone(),
+                None => catalog.load().model(name.as_str()).cloned(),
+            };
+            let model = models.get(&name);
+            let around = Around {
+                model,
+                view: model.map(Model::view),
+                entry: entry.unwrap_or_default(),
+                telemetry: &workshop.telemetry,
+            };
+            for route in routes_of_it {
+                let Some(record) = routes.by_name.get_mut(&route) else { continue };
+                if let Some(entry) = record.resolve(&around) {
+                    unaudited.push(entry);
+                    routes.needy.insert(name.clone());
+                    routes.changed = true;
+                }
+                routes.changed |= record.remember(&around);
+                record.serve(&around);
+                let hides_a_model = route != name && models.contains_key(&route);
+                if record.show(hides_a_model) {
+                    routes.is_listed = false;
+                }
+                resolved.push((route, record.served.clone()));
+            }
+        }
+        resolved
+    }
+
+    /// Tells which changes by hand a new document took with it.
+    pub(in crate::control) fn audit_overtaken(&mut self, overtaken: Option<Overtaken>) {
+        let Some(Overtaken { route, model, dropped }) = overtaken else { return };
+        let of = |outcome: &str, content: Option<Content>| {
+            let reason = "the route's document changed what it belongs to";
+            by_gateway(&route, &model, content, outcome, reason)
+        };
+        let traffic = dropped.traffic.map(|_| of("weights_dropped", None));
+        let champion = dropped.champion.map(|pin| of("champion_dropped", Some(pin.content())));
+        self.unaudited.extend(traffic.into_iter().chain(champion));
+    }
+}
+
+impl Record {
+    /// Decides what its variants stand for. Returns what to tell when that
+    /// changed what the champion is kept at.
+    fn resolve(&mut self, around: &Around<'_>) -> Option<AuditEntry> {
+        let (route, document) = (self.compiled.as_ref().ok()?, self.document()?.clone());
+        self.plan = resolve(&asked(route, &document, self.state.champion.as_ref()), around.view.as_ref());
+        let (route, model) = (document.name(), document.model());
+        let state = match self.plan.pin {
+            PinChange::Keep => return None,
+            PinChange::Set(_) | PinChange::Lift => Arc::make_mut(&mut self.state),
+        };
+        state.revision += 1;
+        if let PinChange::Set(content) = self.plan.pin {
+            let reason = "new versions wait for a promotion (onNewVersion)";
+            let hold = Hold {
+                version: content.version,
+                digest: content.digest,
+                actor: GATEWAY.to_owned(),
+                reason: reason.to_owned(),
+                since: unix_ms(),
+            };
+            state.champion = Some(Pin { hold, until_above: content.version });
+            return Some(by_gateway(route, model, Some(content), "champion_kept", reason));
+        }
+        let pin = state.champion.take();
+        let reason = "a newer version became the model's default";
+        Some(by_gateway(route, model, pin.map(|pin| pin.content()), "champion_released", reason))
+    }
+
+    /// Remembers what the versions that it names stand for. Whether that
+    /// changed anything.
+    fn remember(&mut self, around: &Around<'_>) -> bool {
+        let none = BTreeMap::new();
+        let answers = around.view.as_ref().map_or(&none, |view| &view.answers);
+        if self.state.stood_for.is_empty() && self.needs.versions.is_empty() {
+            return false;
+        }
+        Arc::make_mut(&mut self.state).remember(&self.needs.versions, answers)
+    }
+
+    /// Makes what requests find of it.
+    fn serve(&mut self, around: &Around<'_>) {
+        let Ok(route) = &self.compiled else {
+            self.served = None;
+            return;
+        };
+        let before = self.served.take();
+        let before = before.as_deref();
+        let target = |variant: Arc<str>, stand: &Stand, before: Option<&Arc<Target>>| {
+            let ready = stand.content.filter(|_| stand.is_ready());
+            let servable = ready.and_then(|content| around.model?.loaded(content));
+            let Some(servable) = servable else {
+                return Err(Arc::from(stand.reason.as_deref().unwrap_or("it is not ready")));
+            };
+            if let Some(before) = before.filter(|one| Arc::ptr_eq(&one.servable, servable)) {
+                return Ok(Arc::clone(before));
+            }
+            let digest = ready.map(|content| content.digest.to_string()).unwrap_or_default();
+            let source = around.model.map_or("", |model| model.source.name());
+            let labels = VersionLabels {
+                model: route.model.clone(),
+                version: servable.version(),
+                route: route.name.clone(),
+                variant,
+                digest: Arc::from(digest),
+                source: Arc::from(source),
+            };
+            let target = Target::new(Arc::clone(servable), labels);
+            Ok(Arc::new(match before {
+                Some(before) => target.continuing(before, around.telemetry),
+                None => target,
+            }))
+        };
+        let targets = route.variants.iter().zip(&self.plan.variants).map(|(variant, stand)| {
+            let before = before.and_then(|before| {
+                let mut names = before.route.variants.iter();
+                let place = names.position(|one| one.name == variant.name)?;
+                before.targets.get(place)?.as_ref().ok()
+            });
+            target(variant.name.shared(), stand, before)
+        });
+        let targets = targets.collect();
+        let shadow = self.plan.shadow.as_ref().and_then(|stand| {
+            let before = before.and_then(|before| Some(&before.shadow.as_ref()?.target));
+            let target = target(Arc::from(VariantName::SHADOW), stand, before).ok()?;
+            Some(Mirrored { target, waiting: Arc::clone(&self.waiting) })
+        });
+        let known = before.filter(|one| Arc::ptr_eq(&one.route, route));
+        let metrics = match known {
+            Some(before) => Arc::clone(&before.metrics),
+            None => {
+                let names: Vec<VariantName> =
+                    route.variants.iter().map(|one| one.name.clone()).collect();
+                let metrics = around.telemetry.route(&route.name, &names);
+                metrics.set_weights(route.variants.iter().map(|one| one.weight).collect());
+                metrics
+            }
+        };
+        self.served = Some(Arc::new(ServedRoute {
+            route: Arc::clone(route),
+            revision: self.state.revision,
+            model: Arc::clone(&around.entry),
+            targets,
+            shadow,
+            metrics,
+        }));
+    }
+
+    /// Makes its status. Whether it is another than before.
+    fn show(&mut self, hides_a_model: bool) -> bool {
+        let Some(status) = status::of(self, hides_a_model) else { return false };
+        if self.status.as_deref() == Some(&status) {
+            return false;
+        }
+        self.status = Some(Arc::new(status));
+        true
+    }
+}
+
+/// What is to be resolved of a route.
+pub(super) fn asked<'a>(
+    route: &'a Route,
+    document: &RouteDocument,
+    pin: Option<&'a Pin>,
+) -> Asked<'a> {
+    Asked {
+        variants: route
+            .variants
+            .iter()
+            .map(|variant| (&variant.name, reference(document, &variant.name)))
+            .collect(),
+        shadow: route.shadow.as_ref().map(|shadow| &shadow.version),
+        on_new_version: document.spec.on_new_version,
+        pin,
+    }
+}
+
+fn by_gateway(
+    route: &ModelName,
+    model: &ModelName,
+    content: Option<Content>,
+    outcome: &str,
+    reason: &str,
+) -> AuditEntry {
+    tracing::info!(
+        %route, version = content.map(|content| content.version.to_string()), outcome, reason,
+        "a route changed"
+    );
+    AuditEntry {
+        at: unix_ms(),
+        actor: GATEWAY.to_owned(),
+        action: "route".to_owned(),
+        model: Some(model.clone()),
+        route: Some(route.clone()),
+        version: content.map(|content| content.version),
+        digest: content.map(|content| content.digest),
+        outcome: outcome.to_owned(),
+        reason: Some(reason.to_owned()),
+    }
+}
