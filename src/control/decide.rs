@@ -226,7 +226,8 @@ impl View<'_> {
         let versions = routes.versions.iter().filter(|_| self.facts.enabled);
         let find = |version: &Version| {
             let digest = listed.get(version);
-            let stated = digest.map(|digest| self.id(Content { version: *version, digest: *digest }));
+            let stated =
+                digest.map(|digest| self.id(Content { version: *version, digest: *digest }));
             let known = || {
                 let known = routes.known.iter().filter(|content| content.version == *version);
                 let mut loadable = known.filter(|content| cached.contains(content));

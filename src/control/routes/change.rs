@@ -89,8 +89,7 @@ impl Lifecycle {
         state.document = Some(document.clone());
         let mut next = state.clone();
         let dropped = next.take_in(&document);
-        let route =
-            compile(&document, next.weights()).map_err(|problem| bad(&name, problem))?;
+        let route = compile(&document, next.weights()).map_err(|problem| bad(&name, problem))?;
         let model = self.models.get(document.model());
         let view = model.map(Model::view);
         let is_cached = |version: Version| {
@@ -222,7 +221,8 @@ impl Lifecycle {
         let (content, variant) = promoted(name, record, &view, promotion)?;
         let champion = record.plan.variants.first().and_then(|stand| stand.content);
         if champion == Some(content) {
-            let message = format!("version {} is the champion of '{name}' already", content.version);
+            let message =
+                format!("version {} is the champion of '{name}' already", content.version);
             return Err(ControlError::Refused(message));
         }
         if let Some(reason) = champion.and_then(|champion| view.misfit(content, champion)) {
@@ -373,7 +373,11 @@ fn promoted(
                 let known: Vec<&str> = others().map(|(one, _)| one.as_str()).collect();
                 refused(format!(
                     "route '{name}' has no variant '{variant}'; it has {}",
-                    if known.is_empty() { "none but the champion".to_owned() } else { known.join(", ") }
+                    if known.is_empty() {
+                        "none but the champion".to_owned()
+                    } else {
+                        known.join(", ")
+                    }
                 ))
             }
         },
@@ -406,8 +410,7 @@ fn in_force<'a>(
     name: &ModelName,
     record: &'a Record,
 ) -> Result<(&'a RouteDocument, &'a crate::routing::Route), ControlError> {
-    let document =
-        record.document().ok_or_else(|| ControlError::UnknownRoute(name.to_string()))?;
+    let document = record.document().ok_or_else(|| ControlError::UnknownRoute(name.to_string()))?;
     match &record.compiled {
         Ok(route) => Ok((document, route)),
         Err(problem) => Err(bad(name, problem.clone())),

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 pub(super) use change::Changed;
-pub(super) use plan::{ModelView, Underway};
 use plan::RoutePlan;
+pub(super) use plan::{ModelView, Underway};
 pub(super) use state::RouteState;
 use state::{Dropped, shadow};
 pub(super) use status::counted;
@@ -93,9 +93,8 @@ impl Record {
     fn needs_others_than(&self, before: Option<&Record>) -> bool {
         let wants = |one: &Record| {
             let references = one.document().into_iter().flat_map(state::versions);
-            let explicit = |one: &&VersionRef| {
-                matches!(one, VersionRef::Number(_) | VersionRef::Label(_))
-            };
+            let explicit =
+                |one: &&VersionRef| matches!(one, VersionRef::Number(_) | VersionRef::Label(_));
             let explicit: BTreeSet<VersionRef> = references.filter(explicit).cloned().collect();
             (one.model().cloned(), explicit, one.state.champion.as_ref().map(state::Pin::content))
         };
@@ -273,7 +272,8 @@ impl Routes {
         self.by_name.values().flat_map(|one| {
             let pinned = one.state.champion.as_ref().map(state::Pin::content);
             let stood = one.state.stood_for.iter();
-            let stood = stood.map(|(version, digest)| Content { version: *version, digest: *digest });
+            let stood =
+                stood.map(|(version, digest)| Content { version: *version, digest: *digest });
             pinned.into_iter().chain(stood)
         })
     }

@@ -11,8 +11,8 @@ use crate::control::lifecycle::Lifecycle;
 use crate::control::model::Model;
 use crate::control::report::{GATEWAY, unix_ms};
 use crate::control::status::{AuditEntry, Hold};
-use crate::routing::{Route, RouteDocument};
-use crate::serving::{Mirrored, ModelEntry, ServedRoute, Target};
+use crate::routing::{Route, RouteDocument, Units};
+use crate::serving::{Mirrored, ModelEntry, Servable, ServedRoute, Target};
 use crate::telemetry::{Telemetry, VersionLabels};
 use crate::types::{ModelName, VariantName};
 
@@ -98,7 +98,8 @@ impl Record {
     /// changed what the champion is kept at.
     fn resolve(&mut self, around: &Around<'_>) -> Option<AuditEntry> {
         let (route, document) = (self.compiled.as_ref().ok()?, self.document()?.clone());
-        self.plan = resolve(&asked(route, &document, self.state.champion.as_ref()), around.view.as_ref());
+        self.plan =
+            resolve(&asked(route, &document, self.state.champion.as_ref()), around.view.as_ref());
         let (route, model) = (document.name(), document.model());
         let state = match self.plan.pin {
             PinChange::Keep => return None,
@@ -147,24 +148,7 @@ impl Record {
             let Some(servable) = servable else {
                 return Err(Arc::from(stand.reason.as_deref().unwrap_or("it is not ready")));
             };
-            if let Some(before) = before.filter(|one| Arc::ptr_eq(&one.servable, servable)) {
-                return Ok(Arc::clone(before));
-            }
-            let digest = ready.map(|content| content.digest.to_string()).unwrap_or_default();
-            let source = around.model.map_or("", |model| model.source.name());
-            let labels = VersionLabels {
-                model: route.model.clone(),
-                version: servable.version(),
-                route: route.name.clone(),
-                variant,
-                digest: Arc::from(digest),
-                source: Arc::from(source),
-            };
-            let target = Target::new(Arc::clone(servable), labels);
-            Ok(Arc::new(match before {
-                Some(before) => target.continuing(before, around.telemetry),
-                None => target,
-            }))
+            Ok(target_of(route, variant, servable, before, around.telemetry))
         };
         let targets = route.variants.iter().zip(&self.plan.variants).map(|(variant, stand)| {
             let before = before.and_then(|before| {
@@ -191,13 +175,28 @@ impl Record {
                 metrics
             }
         };
+        let units = match known {
+            Some(before) => Arc::clone(&before.units),
+            None => Arc::new(Units::new(route.variants.len())),
+        };
+        let pins = around.entry.ready.values().map(|servable| {
+            let before = before.and_then(|before| {
+                let same = |pin: &&Arc<Target>| pin.servable.version() == servable.version();
+                before.pins.iter().find(same)
+            });
+            let variant = Arc::from(VariantName::PINNED);
+            target_of(route, variant, servable, before, around.telemetry)
+        });
+        let pins = pins.collect();
         self.served = Some(Arc::new(ServedRoute {
             route: Arc::clone(route),
             revision: self.state.revision,
             model: Arc::clone(&around.entry),
             targets,
+            pins,
             shadow,
             metrics,
+            units,
         }));
     }
 
@@ -210,6 +209,28 @@ impl Record {
         self.status = Some(Arc::new(status));
         true
     }
+}
+
+/// A variant's version, the same as before where it is the same.
+fn target_of(
+    route: &Route,
+    variant: Arc<str>,
+    servable: &Arc<Servable>,
+    before: Option<&Arc<Target>>,
+    telemetry: &Telemetry,
+) -> Arc<Target> {
+    if let Some(before) = before.filter(|one| Arc::ptr_eq(&one.servable, servable)) {
+        return Arc::clone(before);
+    }
+    let own = servable.metrics().labels().clone();
+    let target = Target::new(
+        Arc::clone(servable),
+        VersionLabels { route: route.name.clone(), variant, ..own },
+    );
+    Arc::new(match before {
+        Some(before) => target.continuing(before, telemetry),
+        None => target,
+    })
 }
 
 /// What is to be resolved of a route.

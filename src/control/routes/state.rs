@@ -136,9 +136,9 @@ impl RouteState {
             VersionRef::Default | VersionRef::Latest => None,
         }));
         let known = self.stood_for.iter();
-        needs.known.extend(
-            known.map(|(version, digest)| Content { version: *version, digest: *digest }),
-        );
+        needs
+            .known
+            .extend(known.map(|(version, digest)| Content { version: *version, digest: *digest }));
     }
 }
 
