@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
 
 use crate::request::{Answer, MODEL_VERSION, RequestId};
-use crate::types::InferError;
+use crate::types::{InferError, jittered, next_random};
 
 pub use crate::request::REQUEST_ID;
 
@@ -90,6 +90,18 @@ fn parse_grpc_timeout(text: &[u8]) -> Option<Duration> {
     })
 }
 
+/// `Retry-After` in whole seconds, at least one; up to a half more or less than
+/// the error says, so that those refused together do not come back together.
+pub fn retry_after_secs(error: &InferError) -> Option<u64> {
+    let wait = jittered(error.retry_after?, next_random());
+    Some(wait.as_millis().div_ceil(1000).max(1) as u64)
+}
+
+/// The same for `grpc-retry-pushback-ms`, which is finer.
+pub fn retry_pushback_ms(error: &InferError) -> Option<u64> {
+    Some(jittered(error.retry_after?, next_random()).as_millis().max(1) as u64)
+}
+
 /// Digits only: no sign, no space.
 pub fn parse_number(digits: &[u8], most: usize) -> Option<u64> {
     if digits.is_empty() || digits.len() > most || !digits.iter().all(u8::is_ascii_digit) {
@@ -100,7 +112,10 @@ pub fn parse_number(digits: &[u8], most: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+    use crate::types::{Code, Reason};
 
     fn headers(name: HeaderName, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
@@ -147,6 +162,25 @@ mod tests {
         ] {
             assert_eq!(cross(uri, host, origin), expected, "{origin} to {host}");
         }
+    }
+
+    #[test]
+    fn refusals_for_load_say_when_to_come_back_each_another_time() {
+        let of = |reason| InferError::rejected(Code::Unavailable, reason, "");
+        for (reason, seconds, millis) in
+            [(Reason::Limit, 1..=2, 500..=1500), (Reason::BreakerOpen, 3..=8, 2500..=7500)]
+        {
+            let (mut coarse, mut fine) = (HashSet::new(), HashSet::new());
+            for _ in 0..200 {
+                coarse.extend(retry_after_secs(&of(reason)));
+                fine.extend(retry_pushback_ms(&of(reason)));
+            }
+            assert!(coarse.iter().all(|value| seconds.contains(value)), "{coarse:?}");
+            assert!(fine.iter().all(|value| millis.contains(value)), "{fine:?}");
+            assert!(coarse.len() > 1 && fine.len() > 50, "{} {}", coarse.len(), fine.len());
+        }
+        let too_large = InferError::rejected(Code::TooLarge, Reason::BodyTooLarge, "");
+        assert_eq!((retry_after_secs(&too_large), retry_pushback_ms(&too_large)), (None, None));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::admission::{Failure, Passage};
 use crate::routing::Route;
 use crate::serving::{Done, Running, Servable, Wanted, Work};
 use crate::shadow::Sample;
-use crate::types::{Code, InferError, OutputTensor, Outputs};
+use crate::types::{Blame, Code, InferError, OutputTensor, Outputs};
 
 /// A prediction.
 pub struct Answer {
@@ -119,7 +119,10 @@ impl<'g> Begun<'g> {
         let failure = match &failed {
             Failed::Nonsense => Some(Failure::NotFinite),
             // Input that the champion cannot take either is the caller's fault.
-            Failed::Error(error) => blame(error).or(instead.is_ok().then_some(Failure::Error)),
+            Failed::Error(error) if error.blame == Some(Blame::Run) => {
+                instead.is_ok().then_some(Failure::Error)
+            }
+            Failed::Error(error) => blame(error),
         };
         if let Some(failure) = failure {
             variant.breaker.failed(failure, Instant::now());
@@ -202,12 +205,13 @@ fn tell(servable: &Servable, result: &Result<Done, InferError>, at: Instant) {
     }
 }
 
-/// What a version is certainly to blame for.
+/// What a version is certainly to blame for. Of runs that hang its breaker is
+/// told by the threads that see them end.
 fn blame(error: &InferError) -> Option<Failure> {
-    (error.code == Code::Internal).then_some(Failure::Error)
+    (error.blame == Some(Blame::Broken)).then_some(Failure::Error)
 }
 
 /// Whether another version might do better: not where there is too much to do.
 fn may_be_its_own(error: &InferError) -> bool {
-    matches!(error.code, Code::Internal | Code::InvalidArgument | Code::DeadlineExceeded)
+    error.blame.is_some() || error.code == Code::DeadlineExceeded
 }

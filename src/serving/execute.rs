@@ -10,9 +10,10 @@ use super::batching::{NotRows, gather, scatter};
 use super::job::{Done, Job, Timings, Wanted, Work};
 use super::options::Execution;
 use super::servable::Loaded;
+use crate::admission::Failure;
 use crate::engine::{EngineError, Input, RunOutputs};
 use crate::telemetry::{RunTimings, VersionMetrics};
-use crate::types::{Code, InferError, Reason, Shape};
+use crate::types::{Blame, Code, InferError, Reason, Shape};
 
 thread_local! {
     /// Gathered inputs of the batch this thread runs; kept between batches.
@@ -25,6 +26,11 @@ const KEEP_SCRATCH_BYTES: usize = 4 << 20;
 /// The longest that a network thread waits for one run, however cheap it was
 /// expected to be. What takes longer is stopped there and started on a lane.
 const NETWORK_THREAD_LIMIT: Duration = Duration::from_millis(100);
+
+/// A run hangs that is stopped after so long, and after so many times what was
+/// expected of it.
+const LEAST_HANG: Duration = Duration::from_millis(100);
+const HANG_TIMES: u32 = 10;
 
 /// How long to wait for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +87,9 @@ pub(super) fn run_alone(
             Some(Ok(Done { outputs, timings }))
         }
         Err(EngineError::Stopped) => {
-            learn(model, work.bytes(), infer);
-            (stop_at == work.deadline).then(|| Err(deadline_passed()))
+            let in_vain = stop_at == work.deadline;
+            learn_from_stop(model, work.bytes(), infer, in_vain.then_some(patience));
+            in_vain.then(|| Err(deadline_passed()))
         }
         Err(error) => Some(Err(describe(&error))),
     }
@@ -156,6 +163,14 @@ fn still_wanted(model: &Loaded, job: Job, now: Instant) -> Option<Job> {
     None
 }
 
+/// Answers a job whose turn came too late.
+pub(super) fn answer_late(model: &Loaded, job: Job) {
+    if !job.is_abandoned() {
+        counted(model, &job.work).queued(job.queued_at.elapsed());
+        job.answer(Err(deadline_passed()));
+    }
+}
+
 enum BatchError {
     Failed,
     TooDear,
@@ -205,8 +220,14 @@ fn run_batch(
         let stop_at = patience.stop_at(run_started, deadline);
         let result = model.engine.run(&inputs, &wanted, Some(stop_at));
         let run_ended = Instant::now();
-        if matches!(result, Ok(_) | Err(EngineError::Stopped)) {
-            learn(model, bytes, run_ended - run_started);
+        let ran = run_ended - run_started;
+        match &result {
+            Ok(_) => learn(model, bytes, ran),
+            Err(EngineError::Stopped) => {
+                let in_vain = stop_at >= deadline;
+                learn_from_stop(model, bytes, ran, in_vain.then_some(patience));
+            }
+            Err(_) => {}
         }
         let outputs = result.map_err(|error| match error {
             EngineError::Stopped if stop_at < deadline => BatchError::TooDear,
@@ -286,11 +307,35 @@ fn learn(model: &Loaded, bytes: usize, infer: Duration) {
     model.cost.observe(bytes, u64::try_from(infer.as_nanos()).unwrap_or(u64::MAX));
 }
 
+/// Learns from a run that was stopped; `in_vain` says how it was waited for
+/// where that was at its deadline. A version's breaker hears of a hang here,
+/// because callers leave at their deadlines and would not tell it.
+fn learn_from_stop(model: &Loaded, bytes: usize, ran: Duration, in_vain: Option<Patience>) {
+    let hangs = hangs(Duration::from_nanos(model.cost.predict(bytes)), ran);
+    if hangs && in_vain.is_some() {
+        model.breaker.failed(Failure::Hang, Instant::now());
+    }
+    // What hangs where it belongs says nothing about what runs cost; what
+    // holds up a network thread must not do so again.
+    if !hangs || in_vain != Some(Patience::UntilDeadline) {
+        learn(model, bytes, ran);
+    }
+}
+
+/// Whether a run that was stopped had had far longer than expected.
+fn hangs(expected: Duration, ran: Duration) -> bool {
+    ran >= LEAST_HANG.max(expected.saturating_mul(HANG_TIMES))
+}
+
 fn describe(error: &EngineError) -> InferError {
     match error {
         EngineError::Stopped => deadline_passed(),
-        EngineError::Run(_) => InferError::new(Code::InvalidArgument, error.to_string()),
-        EngineError::Library(_) | EngineError::Load(_) => InferError::internal(error.to_string()),
+        EngineError::Run(_) => {
+            InferError::new(Code::InvalidArgument, error.to_string()).blaming(Blame::Run)
+        }
+        EngineError::Library(_) | EngineError::Load(_) => {
+            InferError::internal(error.to_string()).blaming(Blame::Broken)
+        }
     }
 }
 
@@ -308,4 +353,24 @@ fn waited_too_long() -> InferError {
         Reason::QueueTimeout,
         "the request waited longer than the model's queue_timeout_ms; try again later",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hang_takes_long_and_longer_than_expected() {
+        let ms = Duration::from_millis;
+        for (expected, ran, expected_hang) in [
+            (ms(0), ms(99), false),
+            (ms(0), ms(100), true),
+            (ms(2), ms(100), true),
+            (ms(20), ms(199), false),
+            (ms(20), ms(200), true),
+            (ms(500), ms(1_000), false),
+        ] {
+            assert_eq!(hangs(expected, ran), expected_hang, "{ran:?} of {expected:?}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
+use crate::admission::Permit;
 use crate::engine::RunOutputs;
 use crate::telemetry::VersionMetrics;
 use crate::types::{InferError, Priority, Tensor};
@@ -68,6 +69,8 @@ pub struct Timings {
 pub(super) struct Job {
     pub(super) work: Work,
     pub(super) queued_at: Instant,
+    /// Held by work for a lane until its run is over, whether anybody waits or not.
+    permit: Option<Permit>,
     reply: oneshot::Sender<Result<Done, NotDone>>,
 }
 
@@ -91,7 +94,13 @@ pub type Pending = oneshot::Receiver<Result<Done, NotDone>>;
 impl Job {
     pub(super) fn new(work: Work) -> (Job, Pending) {
         let (reply, pending) = oneshot::channel();
-        (Job { work, queued_at: Instant::now(), reply }, pending)
+        (Job { work, queued_at: Instant::now(), permit: None, reply }, pending)
+    }
+
+    /// A job for a lane.
+    pub(super) fn permitted(work: Work, permit: Permit, queued_at: Instant) -> (Job, Pending) {
+        let (reply, pending) = oneshot::channel();
+        (Job { work, queued_at, permit: Some(permit), reply }, pending)
     }
 
     /// Whether the caller left.
@@ -101,6 +110,8 @@ impl Job {
 
     /// Hands the answer to the caller, or drops it when nobody waits.
     pub(super) fn answer(self, result: Result<Done, InferError>) {
+        // First, so that who is answered finds its place free.
+        drop(self.permit);
         let _ = self.reply.send(result.map_err(NotDone::Failed));
     }
 

@@ -2,21 +2,21 @@
 //! thread, with greedy batching. When a lane frees up it takes all compatible
 //! work that waits; there is no timer unless one is configured.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use smallvec::SmallVec;
 
 use super::batching::may_share;
-use super::execute::{Patience, run_together};
+use super::execute::{Patience, answer_late, run_together};
 use super::job::Job;
+use super::queue::{Facts, Queue, Service, would_expire};
 use super::servable::Loaded;
+use crate::admission::Limiter;
 
-/// Jobs set aside because they could not share the batch at hand; at this
-/// many the lane stops looking further down its queue.
-const MAX_SET_ASIDE: usize = 64;
+/// Jobs that a lane looks at in vain before it stops filling a batch.
+const MAX_MISFITS: usize = 64;
 
 /// How much nicer than network threads lanes are: with every core busy, the
 /// thread that answers cheap requests and health checks goes first.
@@ -32,75 +32,233 @@ pub fn lanes_at_work() -> bool {
 
 /// The way into a version's lanes. Dropping it lets the threads finish what
 /// waits and end.
-pub(super) struct Lane {
-    jobs: Sender<Job>,
+pub(super) struct Lane(Arc<Shared>);
+
+/// Why a job was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Full,
+    WouldExpire,
+}
+
+/// What the lanes of a version share. The lock is held for moments only, never
+/// during a run.
+struct Shared {
+    model: Arc<Loaded>,
+    limiter: Arc<Limiter>,
+    state: Mutex<State>,
+    /// Something waits, or nothing will any more.
+    news: Condvar,
+}
+
+struct State {
+    queue: Queue<Job>,
+    /// When each lane should be done with what it runs.
+    busy_until: SmallVec<[Option<Instant>; 4]>,
+    /// Threads that wait for news.
+    listening: usize,
+    is_closed: bool,
 }
 
 impl Lane {
     /// Starts the version's lane threads.
-    pub(super) fn start(model: &Arc<Loaded>) -> std::io::Result<Lane> {
-        let (jobs, waiting) = bounded(model.options.queue_requests);
-        for number in 0..model.options.lanes.max(1) {
-            let (model, waiting) = (Arc::clone(model), waiting.clone());
+    pub(super) fn start(model: &Arc<Loaded>, limiter: &Arc<Limiter>) -> std::io::Result<Lane> {
+        let lanes = model.options.lanes.max(1);
+        let shared = Arc::new(Shared {
+            model: Arc::clone(model),
+            limiter: Arc::clone(limiter),
+            state: Mutex::new(State {
+                queue: Queue::new(model.options.queue_requests),
+                busy_until: SmallVec::from_elem(None, lanes),
+                listening: 0,
+                is_closed: false,
+            }),
+            news: Condvar::new(),
+        });
+        // Made first, so that the threads that did start end if one does not.
+        let lane = Lane(Arc::clone(&shared));
+        for number in 0..lanes {
+            let shared = Arc::clone(&shared);
             std::thread::Builder::new()
                 .name(format!("lane-{}-{number}", model.name))
-                .spawn(move || serve(&model, &waiting))?;
+                .spawn(move || shared.serve(number))?;
         }
-        Ok(Lane { jobs })
+        Ok(lane)
     }
 
-    /// Queues a job; false, and the job is dropped, when the queue is full.
-    pub(super) fn submit(&self, job: Job) -> bool {
-        self.jobs.try_send(job).is_ok()
+    /// Queues a job. Another one that it pushes out is answered.
+    ///
+    /// # Errors
+    /// Says why it was not taken; the job is dropped.
+    pub(super) fn submit(&self, job: Job) -> Result<(), Refused> {
+        let shared = &*self.0;
+        let facts = shared.facts(&job);
+        let mut state = shared.locked();
+        if shared.would_expire(&state, &facts) {
+            return Err(Refused::WouldExpire);
+        }
+        let pushed_out = state.queue.push(facts, job).map_err(|_| Refused::Full)?;
+        let listening = state.listening;
+        drop(state);
+        if listening == 1 || (listening > 0 && shared.model.options.max_batch_delay.is_zero()) {
+            shared.news.notify_one();
+        } else if listening > 0 {
+            // One that waits for company may not want it; another will.
+            shared.news.notify_all();
+        }
+        if let Some(other) = pushed_out {
+            other.answer(Err(shared.model.queue_full()));
+        }
+        Ok(())
     }
 }
 
-fn serve(model: &Loaded, waiting: &Receiver<Job>) {
-    // Refused without the privilege to undo it later, which nobody needs.
-    let _ = rustix::process::nice(NICENESS);
-    let mut aside: VecDeque<Job> = VecDeque::new();
-    loop {
-        let Some(first) = aside.pop_front().or_else(|| waiting.recv().ok()) else { return };
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.0.locked().is_closed = true;
+        self.0.news.notify_all();
+    }
+}
+
+impl Shared {
+    fn serve(&self, number: usize) {
+        // Refused without the privilege to undo it later, which nobody needs.
+        let _ = rustix::process::nice(NICENESS);
+        let mut late = Vec::new();
+        while let Some(batch) = self.next(number, &mut late) {
+            late.drain(..).for_each(|job| answer_late(&self.model, job));
+            if !batch.is_empty() {
+                self.run(batch);
+            }
+        }
+    }
+
+    fn run(&self, batch: Vec<Job>) {
         AT_WORK.fetch_add(1, Ordering::Relaxed);
-        run_together(model, fill(model, first, &mut aside, waiting), Patience::UntilDeadline);
+        let started = Instant::now();
+        let waited = mean_wait(&batch, started);
+        run_together(&self.model, batch, Patience::UntilDeadline);
+        if let Some(waited) = waited {
+            let ended = Instant::now();
+            // Waiting for company is no sign of too much of it.
+            let waited = waited.saturating_sub(self.model.options.max_batch_delay);
+            self.limiter.observe(waited, ended - started, ended);
+        }
         AT_WORK.fetch_sub(1, Ordering::Relaxed);
     }
+
+    /// Waits for the next batch; `None` when no more will come. It is empty
+    /// where there are only `late` jobs to be answered.
+    fn next(&self, number: usize, late: &mut Vec<Job>) -> Option<Vec<Job>> {
+        let mut state = self.locked();
+        state.busy_until[number] = None;
+        let first = loop {
+            if let Some(job) = state.queue.pop(Instant::now(), Job::is_abandoned, late) {
+                break job;
+            }
+            if !late.is_empty() {
+                return Some(Vec::new());
+            }
+            if state.is_closed {
+                return None;
+            }
+            state = self.listen(state, None);
+        };
+        let (mut state, batch) = self.fill(state, first);
+        let bytes = batch.iter().map(|job| job.work.bytes()).sum();
+        state.busy_until[number] = Some(Instant::now() + self.expected(bytes));
+        Some(batch)
+    }
+
+    /// The batch that starts with `first`: everything compatible that waits, up
+    /// to `max_batch_rows`.
+    fn fill<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        first: Job,
+    ) -> (MutexGuard<'a, State>, Vec<Job>) {
+        let options = &self.model.options;
+        if !self.model.may_batch() || !first.work.is_even() {
+            return (state, vec![first]);
+        }
+        let mut rows = first.work.rows();
+        let pattern = first.work.clone();
+        let mut batch = vec![first];
+        let company_until = Instant::now() + options.max_batch_delay;
+        loop {
+            let now = Instant::now();
+            let fits = |job: &Job| {
+                let fits = rows + job.work.rows() <= options.max_batch_rows
+                    && may_share(&pattern, &job.work);
+                rows += if fits { job.work.rows() } else { 0 };
+                fits
+            };
+            state.queue.take_fitting(now, MAX_MISFITS, fits, &mut batch);
+            let is_full = rows >= options.max_batch_rows || state.queue.len() >= MAX_MISFITS;
+            if now >= company_until || is_full || state.is_closed {
+                return (state, batch);
+            }
+            let left = company_until.saturating_duration_since(now);
+            state = self.listen(state, Some(left));
+        }
+    }
+
+    fn listen<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        most: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        state.listening += 1;
+        let mut state = match most {
+            None => self.news.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(most) => {
+                self.news.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        state.listening -= 1;
+        state
+    }
+
+    fn facts(&self, job: &Job) -> Facts {
+        let bytes = job.work.bytes();
+        Facts {
+            class: job.work.priority,
+            queued_at: job.queued_at,
+            deadline: job.work.deadline,
+            rows: job.work.rows(),
+            bytes,
+            expected: self.expected(bytes),
+        }
+    }
+
+    fn would_expire(&self, state: &State, job: &Facts) -> bool {
+        let now = job.queued_at;
+        let left = |end: &Option<Instant>| end.unwrap_or(now).saturating_duration_since(now);
+        let service = Service {
+            lanes: state.busy_until.len(),
+            rows_together: self.model.rows_together(),
+            free_in: state.busy_until.iter().map(left).min().unwrap_or_default(),
+            predict: &|bytes| self.expected(bytes),
+        };
+        would_expire(job, state.queue.ahead_of(job.class), &service)
+    }
+
+    fn expected(&self, bytes: usize) -> Duration {
+        Duration::from_nanos(self.model.cost.predict(bytes))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// The batch that starts with `first`: everything compatible that waits, up
-/// to `max_batch_rows`.
-fn fill(
-    model: &Loaded,
-    first: Job,
-    aside: &mut VecDeque<Job>,
-    waiting: &Receiver<Job>,
-) -> Vec<Job> {
-    if !model.may_batch() || !first.work.is_even() {
-        return vec![first];
+/// Of the jobs that somebody waits for; `None` where nobody does.
+fn mean_wait(batch: &[Job], now: Instant) -> Option<Duration> {
+    let mut count = 0;
+    let mut sum = Duration::ZERO;
+    for job in batch.iter().filter(|job| !job.is_abandoned()) {
+        sum += now.saturating_duration_since(job.queued_at);
+        count += 1;
     }
-    let mut rows = first.work.rows();
-    let mut batch = vec![first];
-    let mut fits = |job: &Job, batch: &[Job]| {
-        let fits = may_share(&batch[0].work, &job.work)
-            && rows + job.work.rows() <= model.options.max_batch_rows;
-        if fits {
-            rows += job.work.rows();
-        }
-        fits
-    };
-    for _ in 0..aside.len() {
-        let Some(job) = aside.pop_front() else { break };
-        if fits(&job, &batch) { batch.push(job) } else { aside.push_back(job) }
-    }
-    let company_until = Instant::now() + model.options.max_batch_delay;
-    while aside.len() < MAX_SET_ASIDE && batch.len() < model.options.max_batch_rows {
-        let next = if model.options.max_batch_delay.is_zero() {
-            waiting.try_recv().ok()
-        } else {
-            waiting.recv_deadline(company_until).ok()
-        };
-        let Some(job) = next else { break };
-        if fits(&job, &batch) { batch.push(job) } else { aside.push_back(job) }
-    }
-    batch
+    sum.checked_div(count)
 }

@@ -12,6 +12,7 @@ mod execute;
 mod job;
 mod lane;
 mod options;
+mod queue;
 mod route;
 mod servable;
 pub mod turn;

@@ -1,5 +1,6 @@
 //! One loaded version that answers requests.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -9,13 +10,13 @@ use bytes::Bytes;
 use super::cost::CostTable;
 use super::execute::{Patience, deadline_passed, run_alone};
 use super::job::{Done, Job, NotDone, Pending, Work};
-use super::lane::Lane;
+use super::lane::{Lane, Refused};
 use super::options::{Execution, ExecutionOptions};
 use super::turn;
 use crate::admission::{Breaker, Limiter, LimiterOptions};
 use crate::engine::Engine;
 use crate::telemetry::{ModelMetrics, VersionMetrics};
-use crate::types::{Code, InferError, ModelName, Reason, Signature, Version};
+use crate::types::{Blame, Code, InferError, ModelName, Priority, Reason, Signature, Version};
 
 /// How much of a turn the runs of one model that does not batch may take, in
 /// inline budgets; what comes on top goes to the lane. A model that batches
@@ -67,6 +68,30 @@ impl Loaded {
 
     pub fn may_batch(&self) -> bool {
         self.batches.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn queue_full(&self) -> InferError {
+        let (name, queue) = (&self.name, self.options.queue_requests);
+        let message = format!(
+            "model '{name}' has {queue} requests waiting, which is its limit; try again later"
+        );
+        InferError::rejected(Code::Unavailable, Reason::QueueFull, message)
+    }
+
+    fn over_limit(&self, class: Priority) -> InferError {
+        let (name, class) = (&self.name, class.label());
+        let message = format!(
+            "model '{name}' has more {class} requests than it can answer soon; try again later"
+        );
+        InferError::rejected(Code::Unavailable, Reason::Limit, message)
+    }
+
+    fn would_expire(&self) -> InferError {
+        let message = format!(
+            "model '{}' has so many requests waiting that the deadline would pass; try again later",
+            self.name
+        );
+        InferError::rejected(Code::Unavailable, Reason::WouldExpire, message)
     }
 
     /// The model answered a batch with other rows than it was given: from now
@@ -144,9 +169,12 @@ impl Servable {
             Execution::Inline => {
                 work.variant.as_ref().unwrap_or(&self.loaded.metrics).queued(Duration::ZERO);
                 let patience = Patience::on_network_thread(&self.loaded);
-                match run_alone(&self.loaded, &work, patience) {
-                    Some(result) => Running::ended(result),
-                    None => self.start_on_lane(work),
+                // As in a batch, a panic costs the request its answer, not more.
+                let run = AssertUnwindSafe(|| run_alone(&self.loaded, &work, patience));
+                match catch_unwind(run) {
+                    Ok(Some(result)) => Running::ended(result),
+                    Ok(None) => self.start_on_lane(work),
+                    Err(_) => Running::ended(Err(lost())),
                 }
             }
             Execution::Lane => self.start_on_lane(work),
@@ -185,9 +213,22 @@ impl Servable {
         }
     }
 
+    /// Whether work for lanes of this class is welcome, for refusing a request
+    /// before its body is read. Two loads; says yes where all runs are cheap.
+    ///
+    /// # Errors
+    /// `Unavailable` with `Reason::Limit`.
+    pub fn check_limit(&self, class: Priority) -> Result<(), InferError> {
+        if self.limiter.is_full(class) { Err(self.loaded.over_limit(class)) } else { Ok(()) }
+    }
+
     fn start_on_lane(&self, work: Work) -> Running {
-        let deadline = work.deadline;
-        let lane = self.lane.get_or_init(|| match Lane::start(&self.loaded) {
+        let now = Instant::now();
+        let (deadline, class) = (work.deadline, work.priority);
+        let Some(permit) = self.limiter.enter(class, now) else {
+            return Running::ended(Err(self.loaded.over_limit(class)));
+        };
+        let lane = self.lane.get_or_init(|| match Lane::start(&self.loaded, &self.limiter) {
             Ok(lane) => Some(lane),
             Err(error) => {
                 tracing::error!(model = %self.loaded.name, %error, "no thread for the lane");
@@ -196,26 +237,14 @@ impl Servable {
         });
         let Some(lane) = lane else {
             let error = InferError::internal("the model's lane could not be started");
-            return Running::ended(Err(error));
+            return Running::ended(Err(error.blaming(Blame::Broken)));
         };
-        let (job, pending) = Job::new(work);
-        if lane.submit(job) {
-            Running::OnLane(pending, deadline)
-        } else {
-            Running::ended(Err(self.queue_full()))
+        let (job, pending) = Job::permitted(work, permit, now);
+        match lane.submit(job) {
+            Ok(()) => Running::OnLane(pending, deadline),
+            Err(Refused::Full) => Running::ended(Err(self.loaded.queue_full())),
+            Err(Refused::WouldExpire) => Running::ended(Err(self.loaded.would_expire())),
         }
-    }
-
-    fn queue_full(&self) -> InferError {
-        let loaded = &self.loaded;
-        InferError::rejected(
-            Code::Unavailable,
-            Reason::QueueFull,
-            format!(
-                "model '{}' has {} requests waiting, which is its limit; try again later",
-                loaded.name, loaded.options.queue_requests
-            ),
-        )
     }
 }
 
@@ -257,5 +286,6 @@ impl Running {
 }
 
 fn lost() -> InferError {
-    InferError::internal("the run that carried this request failed; the model keeps serving")
+    let message = "the run that carried this request failed; the model keeps serving";
+    InferError::internal(message).blaming(Blame::Broken)
 }

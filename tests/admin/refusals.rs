@@ -183,7 +183,8 @@ fn a_queue_that_is_full_is_told() {
     let refused = admin.send(call("POST", "/admin/v1/registry/events"));
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.error().contains("try again"), "{}", refused.text());
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    // A second, more or less by up to a half, in whole seconds.
+    assert!(matches!(refused.header("retry-after"), Some("1" | "2")));
     drop(commands);
 }
 

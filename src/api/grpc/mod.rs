@@ -22,7 +22,7 @@ use super::body::ResponseBody;
 use super::codec::pb;
 use super::codec::pb::grpc_inference_service_server::GrpcInferenceServiceServer;
 use super::repository::Repository;
-use super::{Face, WireLimits};
+use super::{Face, WireLimits, headers};
 use crate::request::Gateway;
 use crate::types::{Code, InferError};
 use service::InferenceService;
@@ -134,8 +134,8 @@ pub fn refuse(error: &InferError) -> Response<ResponseBody> {
 fn status(error: &InferError) -> Status {
     let code = GrpcCode::from(i32::from(error.code.grpc()));
     let mut metadata = MetadataMap::new();
-    if error.code == Code::Unavailable {
-        metadata.insert("grpc-retry-pushback-ms", MetadataValue::from_static("1000"));
+    if let Some(millis) = headers::retry_pushback_ms(error) {
+        metadata.insert("grpc-retry-pushback-ms", MetadataValue::from(millis));
     }
     Status::with_metadata(code, error.message.clone(), metadata)
 }

@@ -162,17 +162,14 @@ pub fn refuse(error: &InferError) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::full(body));
     *response.status_mut() =
         StatusCode::from_u16(error.code.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, JSON);
-    match error.code {
-        Code::Unavailable | Code::ResourceExhausted => {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        // The rest of the body is not worth reading.
-        Code::TooLarge => {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        _ => {}
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, JSON);
+    if let Some(seconds) = headers::retry_after_secs(error) {
+        fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    // The rest of the body is not worth reading.
+    if error.code == Code::TooLarge {
+        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
