@@ -168,3 +168,42 @@ impl Yielding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dispatcher_looks_often_only_while_samples_come() {
+        assert_eq!(pause(Duration::ZERO), OFTEN);
+        assert_eq!(pause(QUIET), SELDOM);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_threads_run_behind_all_others() {
+        use crate::shadow::Mirror;
+        use crate::telemetry::{Telemetry, TelemetryOptions};
+        use std::fs;
+
+        let telemetry = Arc::new(Telemetry::new(TelemetryOptions::default()));
+        let _mirror = Mirror::start(&telemetry).expect("a thread");
+        background::begin_to_yield();
+        // After the name in brackets, from the state on: `policy` is the 41st field of all.
+        let is_idle = |stat: &str| {
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split(' ').collect();
+            stat.contains("(shadow)") && fields.get(39) == Some(&"5")
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let tasks = fs::read_dir("/proc/self/task").expect("threads").flatten();
+            let mut stats =
+                tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+            if stats.any(|stat| is_idle(&stat)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no thread named shadow is of SCHED_IDLE");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
