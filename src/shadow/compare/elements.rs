@@ -1,17 +1,18 @@
 //! The elements of a tensor as numbers, read where they lie.
 
 use half::{bf16, f16};
+use serde_json::Value;
 
 use crate::types::{DType, Tensor};
 
 /// Numbers of a tensor, whose data may stand at any alignment.
-pub(super) struct Elements<'a> {
+pub(in crate::shadow) struct Elements<'a> {
     dtype: DType,
     data: &'a [u8],
 }
 
 impl<'a> Elements<'a> {
-    pub(super) fn of(tensor: &'a Tensor) -> Elements<'a> {
+    pub(in crate::shadow) fn of(tensor: &'a Tensor) -> Elements<'a> {
         Elements { dtype: tensor.dtype(), data: tensor.data() }
     }
 
@@ -64,6 +65,21 @@ impl<'a> Elements<'a> {
         };
         let relative = if absolute == 0.0 { 0.0 } else { or_infinite(absolute / p.abs()) };
         (absolute, relative)
+    }
+
+    /// The number at a place as JSON; what JSON has not as a word.
+    pub(in crate::shadow) fn json(&self, at: usize) -> Value {
+        match self.dtype {
+            DType::Bool => Value::from(self.integer(at) != 0),
+            DType::Uint64 => Value::from(u64::from_le_bytes(self.bytes(at))),
+            _ if self.are_floats() => match self.number(at) {
+                number if number.is_nan() => Value::from("NaN"),
+                number if number == f64::INFINITY => Value::from("Infinity"),
+                number if number == f64::NEG_INFINITY => Value::from("-Infinity"),
+                number => Value::from(number),
+            },
+            _ => i64::try_from(self.integer(at)).map_or(Value::Null, Value::from),
+        }
     }
 
     /// The data is as long as the shape says, so that zeros stand for nothing real.

@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::routing::OutputKind;
 use crate::types::Tensor;
 
-use elements::Elements;
-
+pub(super) use elements::Elements;
 pub use kind::{fitting, infer};
 pub use sketch::Sketch;
 
