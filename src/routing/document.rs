@@ -257,6 +257,12 @@ impl fmt::Display for Problem {
     }
 }
 
+impl Problem {
+    pub(super) fn at(path: impl Into<String>, message: impl Into<String>) -> Problem {
+        Problem { path: path.into(), message: message.into() }
+    }
+}
+
 impl RouteDocument {
     pub fn new(name: ModelName, spec: RouteSpec) -> RouteDocument {
         RouteDocument {

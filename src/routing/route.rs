@@ -4,9 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use http::HeaderMap;
-use serde::{Deserialize, Serialize};
 
-use super::document::{Problem, RouteDocument, ShadowSpec};
+use super::bucket::{self, Salt};
+use super::document::{
+    Fallback, OnNewVersion, Problem, RouteDocument, ShadowSpec, VersionPin,
+};
+use super::key::Keys;
+use super::rules::Rules;
+use super::split::Split;
 use crate::types::{ModelName, Parameter, Priority, VariantName, Weight};
 
 /// What a decision looks at.
@@ -31,7 +36,15 @@ pub struct Route {
     pub pins: bool,
     pub falls_back: bool,
     pub private: bool,
+    /// With the defaults where the document asks for a shadow by `onNewVersion` alone.
     pub shadow: Option<ShadowSpec>,
+    pub(super) keys: Keys,
+    rules: Rules,
+    pub(super) split: Split,
+    /// What those of the split and of the shadow begin with.
+    pub(super) salt: String,
+    split_salt: Salt,
+    shadow_salt: Salt,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +60,7 @@ pub struct Decision {
     /// Place in [`Route::variants`].
     pub variant: usize,
     pub by: By,
-    /// Set where the route needed it: for a split, a shadow, or its own books.
+    /// Set where the route divides its units: by a split or by a shadow.
     pub unit: Option<Unit>,
 }
 
@@ -66,7 +79,7 @@ pub struct Unit {
     pub hash: u64,
     /// Bucket of the split, 0 to 99,999.
     pub slot: u32,
-    /// Bucket of the shadow's sample; independent of `slot`.
+    /// Bucket of the shadow's sample; independent of `slot`. 0 on a route without a shadow.
     pub shadow_slot: u32,
 }
 
@@ -77,58 +90,75 @@ pub enum UnitKind {
     RequestId,
 }
 
-/// A decision for people.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Explanation {
-    pub route: ModelName,
-    pub model: ModelName,
-    pub variant: VariantName,
-    /// `rule 1`, `split`, or `pin`.
-    pub by: String,
-    /// Where the unit stood, such as `header x-user-id`, or `request id`.
-    pub unit_kind: String,
-    pub unit: String,
-    pub salt: String,
-    /// In hexadecimal.
-    pub hash: String,
-    pub slot: u32,
-    /// The variant's own range of slots; the end is not in it. None of the champion, which
-    /// has what the others leave.
-    pub range: Option<(u32, u32)>,
-    /// How likely a unit was to get this variant: 1 by a rule or pin, else its weight.
-    pub propensity: f64,
-    /// Whether the request is mirrored.
-    pub mirrored: bool,
-    pub shadow_slot: Option<u32>,
-}
-
 impl Route {
     /// Makes a document ready. `weights` stand in for the document's own, of
     /// the variants that they name.
     ///
     /// # Errors
-    /// The first thing that is wrong with the document.
+    /// The first thing that is wrong with the document, or with `weights`: its
+    /// path then begins with `weights`.
     pub fn compile(
         document: &RouteDocument,
         weights: Option<&BTreeMap<VariantName, Weight>>,
     ) -> Result<Route, Problem> {
-        let _ = weights;
+        document.check_form()?;
+        let spec = &document.spec;
+        let mut split = Split::new(&spec.variants)?;
+        if let Some(weights) = weights {
+            split = split.with(weights)?;
+        }
+        let variants = split.variants();
+        let place = |name: &VariantName| variants.iter().position(|other| other.name == *name);
+        let rules = Rules::new(&spec.rules, place)?;
+        let keys = Keys::new(&spec.stickiness)?;
+
+        let salt = spec.stickiness.salt.clone();
+        let salt = salt.unwrap_or_else(|| format!("{}/r-01", document.name()));
+        let mirrors_new = spec.on_new_version == OnNewVersion::Shadow;
+        let shadow = spec.shadow.clone().or_else(|| mirrors_new.then(ShadowSpec::default));
         Ok(Route {
             name: document.name().clone(),
             model: document.model().clone(),
-            variants: vec![Variant { name: VariantName::champion(), weight: Weight::ALL }],
-            priority: document.spec.priority,
-            pins: true,
-            falls_back: true,
-            private: document.spec.private,
-            shadow: document.spec.shadow.clone(),
+            variants,
+            priority: spec.priority,
+            pins: spec.version_pin == VersionPin::Allow,
+            falls_back: spec.fallback == Fallback::Champion,
+            private: spec.private,
+            shadow,
+            keys,
+            rules,
+            split,
+            split_salt: Salt::new(&split_salt(&salt)),
+            shadow_salt: Salt::new(&format!("{salt}/shadow")),
+            salt,
         })
     }
 
     /// Which variant a request belongs to. Allocates nothing and takes no lock.
     pub fn decide(&self, attributes: &Attributes<'_>) -> Decision {
-        let _ = attributes;
-        Decision { variant: 0, by: By::Split, unit: None }
+        let is_divided = self.shadow.is_some() || self.split.divides();
+        let unit = is_divided.then(|| {
+            let mut digits = itoa::Buffer::new();
+            let (kind, bytes) = self.keys.find(attributes, &mut digits);
+            self.unit(kind, bytes)
+        });
+        if let Some((rule, variant)) = self.rules.first_fit(attributes.headers) {
+            return Decision { variant, by: By::Rule(rule), unit };
+        }
+        let variant = unit.map_or(0, |unit| self.split.pick(unit.slot));
+        Decision { variant, by: By::Split, unit }
+    }
+
+    pub(super) fn unit(&self, kind: UnitKind, bytes: &[u8]) -> Unit {
+        let hash = self.split_salt.hash(bytes);
+        let sampled = self.shadow.as_ref().map(|_| bucket::slot(self.shadow_salt.hash(bytes)));
+        let shadow_slot = sampled.unwrap_or(0);
+        Unit { kind, hash, slot: bucket::slot(hash), shadow_slot }
+    }
+
+    /// The salt of the split in full.
+    pub(super) fn split_salt_text(&self) -> String {
+        split_salt(&self.salt)
     }
 
     /// Whether a unit's requests are mirrored.
@@ -144,24 +174,12 @@ impl Route {
             By::Split => self.variants[decision.variant].weight.fraction(),
         }
     }
-
-    /// A decision for people.
-    pub fn explain(&self, attributes: &Attributes<'_>) -> Explanation {
-        let decision = self.decide(attributes);
-        Explanation {
-            route: self.name.clone(),
-            model: self.model.clone(),
-            variant: self.variants[decision.variant].name.clone(),
-            by: "split".to_owned(),
-            unit_kind: "request id".to_owned(),
-            unit: String::new(),
-            salt: String::new(),
-            hash: String::new(),
-            slot: 0,
-            range: None,
-            propensity: self.propensity(&decision),
-            mirrored: false,
-            shadow_slot: None,
-        }
-    }
 }
+
+fn split_salt(base: &str) -> String {
+    format!("{base}/split")
+}
+
+#[cfg(test)]
+#[path = "route_tests.rs"]
+mod tests;
