@@ -52,7 +52,8 @@ mod tests {
         let routes: Vec<Route> = shapes
             .iter()
             .map(|shape| {
-                let variants = shape.iter().map(|&(name, weight, most)| variant(name, weight, most));
+                let variants =
+                    shape.iter().map(|&(name, weight, most)| variant(name, weight, most));
                 route(&document(variants.collect()))
             })
             .collect();

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use http::HeaderMap;
 
 use super::bucket::{self, Salt};
-use super::document::{
-    Fallback, OnNewVersion, Problem, RouteDocument, ShadowSpec, VersionPin,
-};
+use super::document::{Fallback, OnNewVersion, Problem, RouteDocument, ShadowSpec, VersionPin};
 use super::key::Keys;
 use super::rules::Rules;
 use super::split::Split;

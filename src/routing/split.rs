@@ -131,7 +131,8 @@ impl Split {
     /// All variants, the champion first.
     pub(super) fn variants(&self) -> Vec<Variant> {
         let champion = Variant { name: VariantName::champion(), weight: self.champion() };
-        let others = self.0.iter().map(|arm| Variant { name: arm.name.clone(), weight: arm.weight });
+        let others =
+            self.0.iter().map(|arm| Variant { name: arm.name.clone(), weight: arm.weight });
         std::iter::once(champion).chain(others).collect()
     }
 

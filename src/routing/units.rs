@@ -125,8 +125,7 @@ impl Table {
             let mut found = entry.load(Ordering::Relaxed);
             if found == 0 {
                 // Nothing hangs on the entry but its own bits.
-                let written =
-                    entry.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed);
+                let written = entry.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed);
                 match written {
                     Ok(_) => {
                         self.counts[variant].fetch_add(1, Ordering::Relaxed);
