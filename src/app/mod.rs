@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::admission::ByteBudget;
 use crate::api::net::{self, Workers};
-use crate::api::{Face, serve_admin, serve_ops};
+use crate::api::{Admin, Face, serve_admin, serve_ops};
 use crate::background;
 use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::engine::{EngineError, Library};
@@ -131,6 +131,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         nv_aliases: config.telemetry.nv_aliases,
         shards: threads,
     }));
+    let mirror = Mirror::start(&telemetry)?;
     let budget = ByteBudget::new(config.limits.max_bytes_in_flight as u64);
     let max_request = Duration::from_millis(config.limits.max_request_ms);
     let shutdown = config.server.shutdown.clone();
@@ -158,7 +159,13 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let (control, mut loads) = control::start(parts, setup)?;
     face.set_control(control.clone());
     let shown = Arc::new(ArcSwap::from_pointee(config::shown(&config)));
-    let admin = tokio::spawn(serve_admin(admin, control.clone(), Arc::clone(&shown), stop_ops));
+    let speaks_to = Admin {
+        control: control.clone(),
+        config: Arc::clone(&shown),
+        gateway: Arc::clone(&gateway),
+        mirror,
+    };
+    let admin = tokio::spawn(serve_admin(admin, speaks_to, stop_ops));
     let running = Running { config, sources, folder };
     tokio::spawn(Reload::new(running, origin, control.clone(), shown).run());
     tokio::spawn(tell_stale(control, Arc::clone(&gateway)));
