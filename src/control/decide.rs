@@ -213,10 +213,15 @@ impl View<'_> {
         id.settings == self.facts.settings && (stated || *hold == Some(id.content) || for_a_route)
     }
 
-    /// The champions that routes pin, but for those that were rejected.
+    /// The champions that routes pin, but for those that cannot be loaded.
     fn pinned(&self) -> Vec<InstanceId> {
         let pinned = self.facts.routes.pinned.iter().filter(|_| self.facts.enabled);
-        pinned.map(|content| self.id(*content)).filter(|id| !self.is_rejected(*id)).collect()
+        let find = |content: &Content| match self.id(*content) {
+            // It may still answer under earlier settings.
+            id if self.is_rejected(id) => self.ready(*content),
+            id => Some(id),
+        };
+        pinned.filter_map(find).collect()
     }
 
     /// The versions that routes name: what the registry states, else what was
@@ -226,7 +231,8 @@ impl View<'_> {
         let versions = routes.versions.iter().filter(|_| self.facts.enabled);
         let find = |version: &Version| {
             let digest = listed.get(version);
-            let stated = digest.map(|digest| self.id(Content { version: *version, digest: *digest }));
+            let stated =
+                digest.map(|digest| self.id(Content { version: *version, digest: *digest }));
             let known = || {
                 let known = routes.known.iter().filter(|content| content.version == *version);
                 let mut loadable = known.filter(|content| cached.contains(content));

@@ -164,7 +164,12 @@ impl Model {
             answers: self.plan.answers.iter().map(|(version, id)| (*version, id.content)).collect(),
             ready: BTreeMap::new(),
             underway: BTreeMap::new(),
-            listed: self.listed.versions.iter().map(|(one, listed)| (*one, listed.digest)).collect(),
+            listed: self
+                .listed
+                .versions
+                .iter()
+                .map(|(one, listed)| (*one, listed.digest))
+                .collect(),
             labels: good.iter().flat_map(|good| &good.version_labels).map(label).collect(),
             any_signature: good.is_some_and(|good| good.any_signature),
             is_off: self.is_off(),

@@ -2,8 +2,8 @@
 //! model is known. Pure.
 
 use super::plan::{Asked, ModelView, resolve};
-use crate::control::status::VariantState;
 use crate::control::settings::LabelTarget;
+use crate::control::status::VariantState;
 use crate::routing::{Problem, RouteDocument, VersionRef};
 use crate::types::{ModelName, VariantName, Version};
 

@@ -20,10 +20,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 pub(super) use change::Changed;
-pub(super) use plan::{ModelView, Underway};
 use plan::RoutePlan;
+pub(super) use plan::{ModelView, Underway};
+use state::Dropped;
 pub(super) use state::RouteState;
-use state::{Dropped, shadow};
 pub(super) use status::counted;
 
 use super::decide::{Content, Needs};
@@ -32,7 +32,7 @@ use super::settings::{DeclaredRoute, LabelTarget, ModelSettings};
 use super::status::RouteStatus;
 use crate::routing::{Problem, Route, RouteDocument, VersionRef};
 use crate::serving::ServedRoute;
-use crate::types::{ModelName, VariantName, Weight};
+use crate::types::ModelName;
 
 /// All routes, and which of them something happened to.
 #[derive(Default)]
@@ -93,9 +93,8 @@ impl Record {
     fn needs_others_than(&self, before: Option<&Record>) -> bool {
         let wants = |one: &Record| {
             let references = one.document().into_iter().flat_map(state::versions);
-            let explicit = |one: &&VersionRef| {
-                matches!(one, VersionRef::Number(_) | VersionRef::Label(_))
-            };
+            let explicit =
+                |one: &&VersionRef| matches!(one, VersionRef::Number(_) | VersionRef::Label(_));
             let explicit: BTreeSet<VersionRef> = references.filter(explicit).cloned().collect();
             (one.model().cloned(), explicit, one.state.champion.as_ref().map(state::Pin::content))
         };
@@ -103,16 +102,6 @@ impl Record {
         let none = (model.clone(), BTreeSet::new(), None);
         (model, explicit, pin) != before.map_or(none, wants)
     }
-}
-
-/// Makes a document ready, with the shadow that its policy asks for.
-fn compile(
-    document: &RouteDocument,
-    weights: Option<&BTreeMap<VariantName, Weight>>,
-) -> Result<Route, Problem> {
-    let mut complete = document.clone();
-    complete.spec.shadow = shadow(document);
-    Route::compile(&complete, weights)
 }
 
 impl Routes {
@@ -184,7 +173,7 @@ impl Routes {
             status: None,
         };
         if let Some(document) = record.document() {
-            record.compiled = compile(document, record.state.weights()).map(Arc::new);
+            record.compiled = Route::compile(document, record.state.weights()).map(Arc::new);
             if let Err(problem) = &record.compiled {
                 tracing::error!(route = %name, %problem, "a route cannot be served");
             }
@@ -273,7 +262,8 @@ impl Routes {
         self.by_name.values().flat_map(|one| {
             let pinned = one.state.champion.as_ref().map(state::Pin::content);
             let stood = one.state.stood_for.iter();
-            let stood = stood.map(|(version, digest)| Content { version: *version, digest: *digest });
+            let stood =
+                stood.map(|(version, digest)| Content { version: *version, digest: *digest });
             pinned.into_iter().chain(stood)
         })
     }

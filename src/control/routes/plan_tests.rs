@@ -188,11 +188,9 @@ fn a_shadow_goes_to_what_the_champion_is_not() {
 fn what_is_not_ready_says_why() {
     let signature = signature(DType::Fp32);
     let mut view = model(&[3], &signature);
-    view.underway = [
-        (content(1), Underway::Rejected("no such operator")),
-        (content(2), Underway::Coming),
-    ]
-    .into();
+    view.underway =
+        [(content(1), Underway::Rejected("no such operator")), (content(2), Underway::Coming)]
+            .into();
     view.listed.insert(version(4), content(4).digest);
     for (says, state, reason) in [
         (number(1), VariantState::Rejected, "no such operator"),

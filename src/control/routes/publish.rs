@@ -98,7 +98,8 @@ impl Record {
     /// changed what the champion is kept at.
     fn resolve(&mut self, around: &Around<'_>) -> Option<AuditEntry> {
         let (route, document) = (self.compiled.as_ref().ok()?, self.document()?.clone());
-        self.plan = resolve(&asked(route, &document, self.state.champion.as_ref()), around.view.as_ref());
+        self.plan =
+            resolve(&asked(route, &document, self.state.champion.as_ref()), around.view.as_ref());
         let (route, model) = (document.name(), document.model());
         let state = match self.plan.pin {
             PinChange::Keep => return None,
