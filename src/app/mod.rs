@@ -131,7 +131,6 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         nv_aliases: config.telemetry.nv_aliases,
         shards: threads,
     }));
-    let mirror = Mirror::start(&telemetry)?;
     let budget = ByteBudget::new(config.limits.max_bytes_in_flight as u64);
     let max_request = Duration::from_millis(config.limits.max_request_ms);
     let shutdown = config.server.shutdown.clone();
@@ -163,7 +162,6 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         control: control.clone(),
         config: Arc::clone(&shown),
         gateway: Arc::clone(&gateway),
-        mirror,
     };
     let admin = tokio::spawn(serve_admin(admin, speaks_to, stop_ops));
     let running = Running { config, sources, folder };

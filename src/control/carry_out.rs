@@ -146,9 +146,16 @@ impl Lifecycle {
                 self.state_changed |= self.remembered.remove(&name).is_some();
             }
         }
-        let routes = self.resolve_routes(&changes);
+        let Lifecycle { routes, models, catalog, workshop, unaudited, .. } = self;
+        let before = catalog.load();
+        let routes = routes.resolve(&changes, models, &before, &workshop.telemetry, unaudited);
+        drop(before);
+        let some_went = routes.iter().any(|(_, route)| route.is_none());
         // Readers that still hold the snapshot before it free their part of it.
         drop(self.catalog.publish(changes, routes));
+        if some_went {
+            self.workshop.telemetry.forget_routes();
+        }
         for (name, id, instance) in leaving {
             self.drain(&name, id, instance);
         }

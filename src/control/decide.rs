@@ -213,10 +213,15 @@ impl View<'_> {
         id.settings == self.facts.settings && (stated || *hold == Some(id.content) || for_a_route)
     }
 
-    /// The champions that routes pin, but for those that were rejected.
+    /// The champions that routes pin, but for those that cannot be loaded.
     fn pinned(&self) -> Vec<InstanceId> {
         let pinned = self.facts.routes.pinned.iter().filter(|_| self.facts.enabled);
-        pinned.map(|content| self.id(*content)).filter(|id| !self.is_rejected(*id)).collect()
+        let find = |content: &Content| match self.id(*content) {
+            // It may still answer under earlier settings.
+            id if self.is_rejected(id) => self.ready(*content),
+            id => Some(id),
+        };
+        pinned.filter_map(find).collect()
     }
 
     /// The versions that routes name: what the registry states, else what was

@@ -168,6 +168,12 @@ impl Route {
         unit.shadow_slot < percent.millipercent()
     }
 
+    /// The slots of the split that the variant at a place has, the end not in
+    /// it; `None` for the champion, which has what the others leave.
+    pub fn slots(&self, variant: usize) -> Option<(u32, u32)> {
+        self.split.range(variant)
+    }
+
     /// How likely a unit was to get what it got.
     pub fn propensity(&self, decision: &Decision) -> f64 {
         match decision.by {

@@ -80,7 +80,7 @@ pub(super) async fn run(
         }
         Operation::ShadowDiff => {
             let name = named.name()?;
-            match admin.mirror.report(&name) {
+            match admin.gateway.mirror.report(&name) {
                 Some(report) => Ok(json_answer(StatusCode::OK, &report)),
                 None => Err(InferError::not_found(format!(
                     "no requests of '{name}' are mirrored; spec.shadow of its route says to what"

@@ -23,7 +23,6 @@ use super::net::Listener;
 use super::side;
 use crate::control::Control;
 use crate::request::Gateway;
-use crate::shadow::Mirror;
 use crate::types::{Code, InferError};
 use routes::Found;
 pub use steer::{Traffic, TrafficVariant};
@@ -41,7 +40,6 @@ pub struct Admin {
     pub config: ConfigText,
     /// Knows the routes as requests see them.
     pub gateway: Arc<Gateway>,
-    pub mirror: Arc<Mirror>,
 }
 
 /// Serves the admin API until `stop` turns true.

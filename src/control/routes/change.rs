@@ -7,7 +7,7 @@ use super::check::{Known, check};
 use super::plan::{ModelView, Stand};
 use super::publish::asked as to_resolve;
 use super::state::Pin;
-use super::{Record, RouteState, compile, counted};
+use super::{Record, RouteState, counted};
 use crate::control::decide::Content;
 use crate::control::handle::{Asked, ControlError, Promotion, Reply};
 use crate::control::lifecycle::Lifecycle;
@@ -15,7 +15,7 @@ use crate::control::model::Model;
 use crate::control::report::unix_ms;
 use crate::control::status::{AuditEntry, Hold, RouteChange, RouteStatus, TrafficChange};
 use crate::control::waiting::give;
-use crate::routing::{Problem, RouteDocument};
+use crate::routing::{Problem, Route, RouteDocument, RouteSpec, lint, moved_units};
 use crate::types::{ModelName, VariantName, Version, Weight};
 
 /// Routes that there may be; more are refused.
@@ -89,7 +89,8 @@ impl Lifecycle {
         state.document = Some(document.clone());
         let mut next = state.clone();
         let dropped = next.take_in(&document);
-        let route = compile(&document, next.weights()).map_err(|problem| bad(&name, problem))?;
+        let route =
+            Route::compile(&document, next.weights()).map_err(|problem| bad(&name, problem))?;
         let model = self.models.get(document.model());
         let view = model.map(Model::view);
         let is_cached = |version: Version| {
@@ -106,6 +107,7 @@ impl Lifecycle {
         let asked = to_resolve(&route, &document, next.champion.as_ref());
         let mut warnings =
             check(&document, &asked, &known).map_err(|problem| bad(&name, problem))?;
+        warnings.extend(lint(&document));
         if let Some(traffic) = dropped.traffic {
             let names = told(&traffic.weights);
             warnings.push(format!("weights that {} set by hand end: {names}", traffic.actor));
@@ -120,10 +122,10 @@ impl Lifecycle {
             Some(_) => "changed",
         };
         let change = RouteChange {
-            name,
             outcome: outcome.to_owned(),
             revision: next.revision,
-            moved_units: 0.0,
+            moved_units: moved(&name, record, Some(&route)),
+            name,
             warnings,
             before,
         };
@@ -143,6 +145,10 @@ impl Lifecycle {
             )));
         };
         let revision = record.state.revision + 1;
+        let moved_units = match &record.declared {
+            Some(_) => 0.0,
+            None => moved(name, Some(record), None),
+        };
         let model = before.model().clone();
         match record.declared.clone() {
             // What a file states stays.
@@ -158,7 +164,7 @@ impl Lifecycle {
             name: name.clone(),
             outcome: "deleted".to_owned(),
             revision,
-            moved_units: 0.0,
+            moved_units,
             warnings: Vec::new(),
             before: Some(before),
         })
@@ -169,37 +175,23 @@ impl Lifecycle {
     pub(in crate::control) fn set_traffic(
         &mut self,
         name: &ModelName,
-        mut weights: BTreeMap<VariantName, Weight>,
+        weights: BTreeMap<VariantName, Weight>,
         by: &Asked,
     ) -> Result<(), ControlError> {
         let record = self.route(name)?;
-        let (document, route) = in_force(name, record)?;
+        let (document, _) = in_force(name, record)?;
         if weights.is_empty() {
             let mut state = RouteState::clone(&record.state);
             state.traffic = None;
             self.change(name, state, by, "traffic", None, "as stated");
             return Ok(());
         }
-        for variant in weights.keys() {
-            if !route.variants.iter().any(|one| one.name == *variant) {
-                let known: Vec<&str> = route.variants.iter().map(|one| one.name.as_str()).collect();
-                let message = format!("there is no such variant; there is {}", known.join(", "));
-                return Err(bad(name, Problem { path: format!("weights.{variant}"), message }));
-            }
-        }
-        let of_champion = weights.remove(&VariantName::champion());
         let outcome = told(&weights);
         let mut all = record.state.weights().cloned().unwrap_or_default();
         all.extend(weights);
-        let next = compile(document, Some(&all)).map_err(|problem| bad(name, problem))?;
-        let rest = next.variants.first().map(|champion| champion.weight).unwrap_or_default();
-        if let Some(weight) = of_champion.filter(|weight| *weight != rest) {
-            let message = format!(
-                "the champion has what the others leave, which is {rest}, and not {weight}: leave \
-                 it out, or set the others so that they leave it"
-            );
-            return Err(bad(name, Problem { path: "weights.champion".to_owned(), message }));
-        }
+        Route::compile(document, Some(&all)).map_err(|problem| bad(name, problem))?;
+        // It has the rest, whatever the others are set to later.
+        all.remove(&VariantName::champion());
         let mut state = RouteState::clone(&record.state);
         state.traffic = Some(by_hand(all, by));
         self.change(name, state, by, "traffic", None, &outcome);
@@ -214,7 +206,7 @@ impl Lifecycle {
         by: &Asked,
     ) -> Result<(), ControlError> {
         let record = self.route(name)?;
-        let (document, route) = in_force(name, record)?;
+        let (document, _) = in_force(name, record)?;
         let Some(view) = self.models.get(document.model()).map(Model::view) else {
             return Err(ControlError::UnknownModel(document.model().to_string()));
         };
@@ -242,7 +234,7 @@ impl Lifecycle {
         if let Some(variant) = variant {
             let mut all = state.weights().cloned().unwrap_or_default();
             all.insert(variant, Weight::NONE);
-            compile(document, Some(&all)).map_err(|problem| bad(&route.name, problem))?;
+            Route::compile(document, Some(&all)).map_err(|problem| bad(name, problem))?;
             state.traffic = Some(by_hand(all, by));
         }
         self.change(name, state, by, "promote", Some(content), "promoted");
@@ -406,10 +398,21 @@ fn promoted(
     }
 }
 
+/// Percent of the units that change their variant; without a route all have
+/// the champion.
+fn moved(name: &ModelName, before: Option<&Record>, after: Option<&Route>) -> f64 {
+    let none = Route::compile(&RouteDocument::new(name.clone(), RouteSpec::default()), None).ok();
+    let before = before.and_then(|record| record.compiled.as_deref().ok());
+    match (before.or(none.as_ref()), after.or(none.as_ref())) {
+        (Some(before), Some(after)) => moved_units(before, after),
+        _ => 0.0,
+    }
+}
+
 fn in_force<'a>(
     name: &ModelName,
     record: &'a Record,
-) -> Result<(&'a RouteDocument, &'a crate::routing::Route), ControlError> {
+) -> Result<(&'a RouteDocument, &'a Route), ControlError> {
     let document = record.document().ok_or_else(|| ControlError::UnknownRoute(name.to_string()))?;
     match &record.compiled {
         Ok(route) => Ok((document, route)),

@@ -22,8 +22,8 @@ use std::sync::atomic::AtomicUsize;
 pub(super) use change::Changed;
 use plan::RoutePlan;
 pub(super) use plan::{ModelView, Underway};
+use state::Dropped;
 pub(super) use state::RouteState;
-use state::{Dropped, shadow};
 pub(super) use status::counted;
 
 use super::decide::{Content, Needs};
@@ -32,7 +32,7 @@ use super::settings::{DeclaredRoute, LabelTarget, ModelSettings};
 use super::status::RouteStatus;
 use crate::routing::{Problem, Route, RouteDocument, VersionRef};
 use crate::serving::ServedRoute;
-use crate::types::{ModelName, VariantName, Weight};
+use crate::types::ModelName;
 
 /// All routes, and which of them something happened to.
 #[derive(Default)]
@@ -104,16 +104,6 @@ impl Record {
     }
 }
 
-/// Makes a document ready, with the shadow that its policy asks for.
-fn compile(
-    document: &RouteDocument,
-    weights: Option<&BTreeMap<VariantName, Weight>>,
-) -> Result<Route, Problem> {
-    let mut complete = document.clone();
-    complete.spec.shadow = shadow(document);
-    Route::compile(&complete, weights)
-}
-
 impl Routes {
     pub(super) fn new(states: RouteStates) -> Routes {
         let mut routes = Routes::default();
@@ -183,7 +173,7 @@ impl Routes {
             status: None,
         };
         if let Some(document) = record.document() {
-            record.compiled = compile(document, record.state.weights()).map(Arc::new);
+            record.compiled = Route::compile(document, record.state.weights()).map(Arc::new);
             if let Err(problem) = &record.compiled {
                 tracing::error!(route = %name, %problem, "a route cannot be served");
             }

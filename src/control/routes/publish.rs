@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::plan::{Asked, ModelView, PinChange, Stand, resolve};
 use super::state::{Pin, reference};
-use super::{Overtaken, Record, status};
+use super::{Overtaken, Record, Routes, status};
 use crate::control::decide::Content;
 use crate::control::lifecycle::Lifecycle;
 use crate::control::model::Model;
 use crate::control::report::{GATEWAY, unix_ms};
 use crate::control::status::{AuditEntry, Hold};
 use crate::routing::{Route, RouteDocument, Units};
-use crate::serving::{Mirrored, ModelEntry, Servable, ServedRoute, Target};
+use crate::serving::{Mirrored, ModelEntry, Servable, ServedRoute, Snapshot, Target};
 use crate::telemetry::{Telemetry, VersionLabels};
 use crate::types::{ModelName, VariantName};
 
@@ -30,21 +30,27 @@ struct Around<'a> {
     telemetry: &'a Telemetry,
 }
 
-impl Lifecycle {
+impl Routes {
     /// Resolves the routes of all models that change, and those that changed
-    /// themselves.
-    pub(in crate::control) fn resolve_routes(&mut self, changes: &ModelChanges) -> RouteChanges {
-        let Lifecycle { routes, models, workshop, catalog, unaudited, .. } = self;
-        let mut names: BTreeSet<ModelName> = std::mem::take(&mut routes.dirty);
+    /// themselves; adds what is to be told of them to `audit`.
+    pub(in crate::control) fn resolve(
+        &mut self,
+        changes: &ModelChanges,
+        models: &BTreeMap<ModelName, Model>,
+        before: &Snapshot,
+        telemetry: &Telemetry,
+        audit: &mut Vec<AuditEntry>,
+    ) -> RouteChanges {
+        let mut names: BTreeSet<ModelName> = std::mem::take(&mut self.dirty);
         for model in changes.keys() {
-            names.extend(routes.by_model.get(model).into_iter().flatten().cloned());
+            names.extend(self.by_model.get(model).into_iter().flatten().cloned());
             // It may hide the model.
-            names.extend(routes.by_name.get_key_value(model).map(|(name, _)| name.clone()));
+            names.extend(self.by_name.get_key_value(model).map(|(name, _)| name.clone()));
         }
         let mut resolved = Vec::with_capacity(names.len());
         let mut by_model: BTreeMap<ModelName, Vec<ModelName>> = BTreeMap::new();
         for name in names {
-            match routes.by_name.get(&name).and_then(Record::model) {
+            match self.by_name.get(&name).and_then(Record::model) {
                 Some(model) => by_model.entry(model.clone()).or_default().push(name),
                 None => resolved.push((name, None)),
             }
@@ -52,34 +58,36 @@ impl Lifecycle {
         for (name, routes_of_it) in by_model {
             let entry = match changes.get(&name) {
                 Some(entry) => entry.clone(),
-                None => catalog.load().model(name.as_str()).cloned(),
+                None => before.model(name.as_str()).cloned(),
             };
             let model = models.get(&name);
             let around = Around {
                 model,
                 view: model.map(Model::view),
                 entry: entry.unwrap_or_default(),
-                telemetry: &workshop.telemetry,
+                telemetry,
             };
             for route in routes_of_it {
-                let Some(record) = routes.by_name.get_mut(&route) else { continue };
+                let Some(record) = self.by_name.get_mut(&route) else { continue };
                 if let Some(entry) = record.resolve(&around) {
-                    unaudited.push(entry);
-                    routes.needy.insert(name.clone());
-                    routes.changed = true;
+                    audit.push(entry);
+                    self.needy.insert(name.clone());
+                    self.changed = true;
                 }
-                routes.changed |= record.remember(&around);
+                self.changed |= record.remember(&around);
                 record.serve(&around);
                 let hides_a_model = route != name && models.contains_key(&route);
                 if record.show(hides_a_model) {
-                    routes.is_listed = false;
+                    self.is_listed = false;
                 }
                 resolved.push((route, record.served.clone()));
             }
         }
         resolved
     }
+}
 
+impl Lifecycle {
     /// Tells which changes by hand a new document took with it.
     pub(in crate::control) fn audit_overtaken(&mut self, overtaken: Option<Overtaken>) {
         let Some(Overtaken { route, model, dropped }) = overtaken else { return };
@@ -274,3 +282,7 @@ fn by_gateway(
         reason: Some(reason.to_owned()),
     }
 }
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::decide::{Content, Needs};
 use crate::control::settings::number_of;
 use crate::control::status::{Hold, TrafficChange};
-use crate::routing::{OnNewVersion, RouteDocument, ShadowSpec, VersionRef};
+use crate::routing::{RouteDocument, VersionRef};
 use crate::types::{Digest, VariantName, Version, Weight};
 
 /// One route as `routes.json` has it.
@@ -147,12 +147,6 @@ impl RouteState {
 pub(in crate::control) fn reference(document: &RouteDocument, variant: &VariantName) -> VersionRef {
     let spec = document.spec.variants.iter().find(|one| one.name == *variant);
     spec.map_or(VersionRef::Default, |one| one.version.clone())
-}
-
-/// The shadow that the document asks for, or its policy for new versions.
-pub(in crate::control) fn shadow(document: &RouteDocument) -> Option<ShadowSpec> {
-    let by_policy = document.spec.on_new_version == OnNewVersion::Shadow;
-    document.spec.shadow.clone().or_else(|| by_policy.then(ShadowSpec::default))
 }
 
 /// Everything that the document points at.

@@ -1,9 +1,10 @@
 //! How a route is told.
 
+use super::Record;
 use super::plan::Stand;
 use super::state::reference;
-use super::{Record, compile};
 use crate::control::status::{RouteStatus, VariantState, VariantStatus};
+use crate::routing::Route;
 use crate::serving::ServedRoute;
 use crate::types::{VariantName, Weight};
 
@@ -40,7 +41,7 @@ pub(super) fn of(record: &Record, hides_a_model: bool) -> Option<RouteStatus> {
     };
     let Ok(route) = &record.compiled else { return Some(status) };
     // Without weights by hand what is in force is what is declared.
-    let declared = record.state.traffic.as_ref().and_then(|_| compile(document, None).ok());
+    let declared = record.state.traffic.as_ref().and_then(|_| Route::compile(document, None).ok());
     let declared_weight = |place: usize, weight: Weight| {
         let variant = declared.as_ref().and_then(|declared| declared.variants.get(place));
         variant.map_or(weight, |variant| variant.weight)
@@ -51,6 +52,7 @@ pub(super) fn of(record: &Record, hides_a_model: bool) -> Option<RouteStatus> {
             declared: reference(document, &variant.name),
             weight: variant.weight,
             declared_weight: declared_weight(place, variant.weight),
+            slots: route.slots(place),
             ..of_stand(variant.name.as_str(), stand)
         })
         .collect();
