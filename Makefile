@@ -11,7 +11,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests serve build test test-rust test-slow test-clients bench \
-        bench-floor bench-swap test-chaos loadtest verify fuzz clean
+        bench-floor bench-swap bench-split bench-shadow test-chaos loadtest verify fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ bench-floor: setup ## the gateway beside empty servers and a bare session, as ra
 
 bench-swap: setup ## 1,000 swaps under load, about 40 minutes; ARGS="--swaps 60" for a short run
 	scripts/bench-swap.sh $(ARGS)
+
+bench-split: setup ## a million requests through splits while routes and versions change
+	scripts/bench-routes.sh split $(ARGS)
+
+bench-shadow: setup ## the primary's latency with a shadow beside it and without
+	scripts/bench-routes.sh shadow $(ARGS)
 
 loadtest: build ## drive a running gateway; ARGS go to the load generator (ARGS=--help)
 	cargo build --release --locked --package loadtest

@@ -14,6 +14,7 @@ mod probe;
 mod raw;
 mod requests;
 mod server;
+mod shadow;
 mod split;
 mod swap;
 mod throughput;
@@ -78,6 +79,8 @@ enum Scenario {
     Batching,
     /// Versions pushed one a second under load.
     Swap(swap::Options),
+    /// The primary's latency with a shadow beside it and without.
+    Shadow(shadow::Options),
     /// Variants of a million requests while routes and versions change.
     Split(split::Options),
 }
@@ -89,6 +92,7 @@ impl Scenario {
             Self::Isolation => "bench-isolation.json",
             Self::Batching => "bench-batching.json",
             Self::Swap(_) => "bench-swap.json",
+            Self::Shadow(_) => "bench-shadow.json",
             Self::Split(_) => "bench-split.json",
         }
     }
@@ -108,7 +112,7 @@ fn main() -> ExitCode {
 /// Returns whether all bars are met.
 fn run(args: &Args) -> Result<bool> {
     let bench = Bench::new(args)?;
-    if !matches!(args.scenario, Scenario::Swap(_) | Scenario::Split(_)) {
+    if !matches!(args.scenario, Scenario::Swap(_) | Scenario::Shadow(_) | Scenario::Split(_)) {
         bench.keep_to(args.client_core)?;
     }
     let verdict: Verdict = match &args.scenario {
@@ -116,6 +120,7 @@ fn run(args: &Args) -> Result<bool> {
         Scenario::Isolation => isolation::measure(&bench)?,
         Scenario::Batching => batching::measure(&bench)?,
         Scenario::Swap(options) => swap::measure(&bench, options)?,
+        Scenario::Shadow(options) => shadow::measure(&bench, options)?,
         Scenario::Split(options) => split::measure(&bench, options)?,
     };
     verdict.print();

@@ -1,0 +1,259 @@
+//! The primary's latency with a shadow beside it and without.
+//!
+//! One route over two versions of the same model, at a part of the load that saturates the gateway.
+//! Blocks with the shadow and without take turns, on the same cores as the load.
+
+use std::cell::RefCell;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use futures_util::TryStreamExt;
+use futures_util::stream::FuturesUnordered;
+use http::Request;
+use http_body_util::Full;
+use loadtest::args::Protocol;
+use loadtest::client::HttpClient;
+use loadtest::plan::{Pace, Schedule};
+use loadtest::timer::Timer;
+use loadtest::wire::Prepared;
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::bench::{Bench, median};
+use crate::models::MLP_60_US;
+use crate::probe::Probe;
+use crate::requests::Requests;
+use crate::server::Server;
+use crate::verdict::{Bar, Limit, Verdict};
+
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Load as a part of what the gateway answers to callers that never pause.
+    #[arg(long, default_value_t = 0.6)]
+    load: f64,
+    /// Units that are mirrored, in percent.
+    #[arg(long, default_value_t = 25.0)]
+    percent: f64,
+}
+
+const MODEL: &str = MLP_60_US.name;
+const ROUTE: &str = "shadowed";
+const CALLERS: usize = 64;
+/// Connections are opened and threads woken before anything counts.
+const WARM_UP: Duration = Duration::from_millis(500);
+const SATURATION: Duration = Duration::from_secs(4);
+
+/// Of p50, with the shadow over without.
+const P50_RATIO: f64 = 1.05;
+
+pub fn measure(bench: &Bench, options: &Options) -> Result<Verdict> {
+    let models = bench.work.join("shadow-models");
+    if models.exists() {
+        fs::remove_dir_all(&models)?;
+    }
+    MLP_60_US.place(&models, Some("versions: {latest: 2}\n"))?;
+    let folder = models.join(MODEL);
+    fs::create_dir_all(folder.join("2"))?;
+    fs::copy(folder.join("1/model.onnx"), folder.join("2/model.onnx"))?;
+    let gateway = Server::gateway(bench, "gateway", &models)?;
+    route(&gateway, None)?;
+
+    let load = Load::new(&gateway)?;
+    let most = load.run(Pace::Closed, SATURATION)?.per_second(SATURATION);
+    let rate = most * options.load;
+    println!("saturated at {most:.0} requests/s; the load is {rate:.0} requests/s");
+    let mut blocks = Vec::new();
+    for number in 1..=bench.pairs {
+        let mut pair = Vec::new();
+        for shadow in [None, Some(options.percent)] {
+            route(&gateway, shadow)?;
+            thread::sleep(WARM_UP);
+            let before = Books::of(&gateway)?;
+            let cpu = gateway.cpu()?;
+            let times = load.run(Pace::Open { rate }, bench.time)?;
+            let cpu = gateway.cpu()? - cpu;
+            let mirrored = Books::of(&gateway)?.since(&before);
+            pair.push(Block { times, cpu, mirrored });
+        }
+        println!("  {number}: without {}   with {}", pair[0].line(), pair[1].line());
+        blocks.push(pair);
+    }
+    let ratio = |of: fn(&Block) -> f64| {
+        let ratios: Vec<f64> = blocks.iter().map(|pair| of(&pair[1]) / of(&pair[0])).collect();
+        let (least, most) =
+            ratios.iter().fold((f64::MAX, 0_f64), |(l, m), r| (l.min(*r), m.max(*r)));
+        (median(ratios), least, most)
+    };
+    let mut verdict = Verdict::new("shadow");
+    let (p50, ..) = ratio(|block| block.times.quantile(0.5));
+    verdict.bar(Bar::new("p50 with the shadow / without", p50, Limit::AtMost(P50_RATIO), ""));
+    let (p99, least, highest) = ratio(|block| block.times.quantile(0.99));
+    println!("p99 with the shadow / without: median {p99:.3}, {least:.3} to {highest:.3}");
+    verdict.fact("p99 ratio: median, least, highest", json!([p99, least, highest]));
+    let failed: u64 = blocks.iter().flatten().map(|block| block.times.failed).sum();
+    verdict.bar(Bar::new("failed requests", failed as f64, Limit::AtMost(0.0), ""));
+
+    // At overload: how much of what is sampled is still run.
+    route(&gateway, Some(options.percent))?;
+    let before = Books::of(&gateway)?;
+    let times = load.run(Pace::Closed, SATURATION)?;
+    let mirrored = Books::of(&gateway)?.since(&before);
+    println!("saturated: {} failed, {}", times.failed, mirrored.line());
+    verdict.bar(Bar::new(
+        "failed requests at saturation",
+        times.failed as f64,
+        Limit::AtMost(0.0),
+        "",
+    ));
+    verdict.fact("share of samples run at saturation", json!(mirrored.share()));
+    Ok(verdict)
+}
+
+struct Block {
+    times: Times,
+    cpu: Duration,
+    mirrored: Books,
+}
+
+impl Block {
+    fn line(&self) -> String {
+        let us = |quantile| self.times.quantile(quantile) * 1e6;
+        let answered = self.times.seconds.len().max(1) as f64;
+        let cpu = self.cpu.as_secs_f64() * 1e6 / answered;
+        format!(
+            "p50 {:.0} p99 {:.0} us, {cpu:.1} us CPU, {}",
+            us(0.5),
+            us(0.99),
+            self.mirrored.line()
+        )
+    }
+}
+
+/// What the gateway counted of its shadow.
+#[derive(Debug, Default)]
+struct Books {
+    run: f64,
+    dropped: f64,
+}
+
+impl Books {
+    fn of(gateway: &Server) -> Result<Books> {
+        let metrics = gateway.metrics.ok_or("the gateway has no metrics address")?;
+        let page = Probe::connect(metrics)?.get("/metrics")?.body;
+        let page = String::from_utf8_lossy(&page).into_owned();
+        let sum = |family: &str| {
+            let samples = page.lines().filter(|line| line.starts_with(family));
+            samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        };
+        Ok(Books {
+            run: sum("modelgate_shadow_requests_total{"),
+            dropped: sum("modelgate_shadow_dropped_total{"),
+        })
+    }
+
+    fn since(self, before: &Books) -> Books {
+        Books { run: self.run - before.run, dropped: self.dropped - before.dropped }
+    }
+
+    fn share(&self) -> f64 {
+        self.run / (self.run + self.dropped).max(1.0)
+    }
+
+    fn line(&self) -> String {
+        format!("{} mirrored, {} dropped", self.run, self.dropped)
+    }
+}
+
+/// Seconds from when each request was due until it was answered.
+#[derive(Debug, Default)]
+struct Times {
+    seconds: Vec<f64>,
+    failed: u64,
+}
+
+impl Times {
+    fn quantile(&self, quantile: f64) -> f64 {
+        let mut sorted = self.seconds.clone();
+        sorted.sort_by(f64::total_cmp);
+        let place = (sorted.len() as f64 * quantile) as usize;
+        sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+    }
+
+    fn per_second(&self, time: Duration) -> f64 {
+        self.seconds.len() as f64 / time.as_secs_f64()
+    }
+}
+
+/// Requests to the route, each for a unit of its own.
+struct Load {
+    authority: String,
+    request: Request<Full<bytes::Bytes>>,
+}
+
+impl Load {
+    fn new(gateway: &Server) -> Result<Load> {
+        let authority = gateway.http.to_string();
+        let requests = Requests::of_model(gateway.http, ROUTE, None)?;
+        match requests.prepared(Protocol::HttpBinary, &authority)? {
+            Prepared::Http(request) => Ok(Load { authority, request: *request }),
+            Prepared::Grpc(_) => Err("not an HTTP request".into()),
+        }
+    }
+
+    fn run(&self, pace: Pace, time: Duration) -> Result<Times> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let schedule = Schedule::new(pace, Instant::now(), WARM_UP, time);
+        let times = RefCell::new(Times::default());
+        runtime.block_on(async {
+            let callers = (0..CALLERS).map(|_| self.call(&schedule, &times));
+            let mut running: FuturesUnordered<_> = callers.collect();
+            while running.try_next().await?.is_some() {}
+            std::io::Result::Ok(())
+        })?;
+        Ok(times.into_inner())
+    }
+
+    async fn call(&self, schedule: &Schedule, times: &RefCell<Times>) -> std::io::Result<()> {
+        let mut client = HttpClient::new(self.authority.clone());
+        let timer = Timer::new()?;
+        while let Some(ticket) = schedule.take(Instant::now()) {
+            if let Some(due) = ticket.due {
+                timer.until(due).await?;
+            }
+            let due = ticket.due.unwrap_or_else(Instant::now);
+            let answer = client.send(&self.request).await;
+            let mut times = times.borrow_mut();
+            match answer {
+                Ok(()) if due >= schedule.measure_from() => {
+                    times.seconds.push(due.elapsed().as_secs_f64());
+                }
+                Ok(()) => {}
+                Err(_) => times.failed += 1,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn route(gateway: &Server, shadow: Option<f64>) -> Result<()> {
+    let mut spec = json!({"model": MODEL, "variants": [{"name": "champion", "version": 1}]});
+    if let Some(percent) = shadow {
+        spec["shadow"] = json!({"version": 2, "percent": percent, "cpuPercent": 100});
+    }
+    let route: Value = json!({
+        "apiVersion": "modelgate.dev/v1",
+        "kind": "Route",
+        "metadata": {"name": ROUTE},
+        "spec": spec,
+    });
+    let admin = gateway.admin.ok_or("the gateway has no admin address")?;
+    let header = [("content-type", "application/json".to_owned())];
+    let body = json!({ "routes": [route], "actor": "floor" }).to_string();
+    let answer = Probe::connect(admin)?.post("/admin/v1/routes", &header, body.as_bytes())?;
+    match answer.status {
+        200 => Ok(()),
+        status => Err(format!("{status} {}", String::from_utf8_lossy(&answer.body)).into()),
+    }
+}
