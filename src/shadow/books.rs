@@ -148,7 +148,7 @@ impl Books {
         let drops = match routes.remove(name) {
             Some(former) => {
                 *sample_bytes -= former.sample_bytes();
-                former.drops.from_now(&route.metrics)
+                former.drops.restarted(&route.metrics)
             }
             None => {
                 forget(routes, sample_bytes, |_, book| book.drops.metrics.strong_count() > 0);
@@ -399,7 +399,7 @@ impl Drops {
 
     /// What is counted from now on; counters that were not there before began
     /// with the comparison.
-    fn from_now(&self, metrics: &Arc<RouteMetrics>) -> Drops {
+    fn restarted(&self, metrics: &Arc<RouteMetrics>) -> Drops {
         let drops = Drops::of(metrics);
         let same = self.metrics.ptr_eq(&drops.metrics);
         Drops { before: if same { drops.latest } else { drops.before }, ..drops }

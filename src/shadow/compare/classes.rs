@@ -18,7 +18,7 @@ pub(super) struct Classes {
 /// whose every score is NaN agrees only with another of that kind.
 pub(super) fn compare(p: &Elements<'_>, s: &Elements<'_>, shape: &Shape, top_k: usize) -> Classes {
     let classes = shape.dims().last().and_then(|last| usize::try_from(*last).ok()).unwrap_or(1);
-    let rows = if classes == 0 { 0 } else { shape.elements() / classes };
+    let rows = shape.elements().checked_div(classes).unwrap_or(0);
     let k = top_k.min(classes);
     let mut same_best = true;
     let mut shared = 0;
