@@ -37,7 +37,7 @@ use crate::control::Control;
 use crate::request::Gateway;
 use crate::types::InferError;
 
-pub use admin::{ConfigText, serve_admin};
+pub use admin::{Admin, ConfigText, Traffic, TrafficVariant, Why, serve_admin};
 pub use ops::serve_ops;
 
 /// What every connection of the inference listeners shares.

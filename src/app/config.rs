@@ -1,5 +1,5 @@
 //! The gateway's configuration: one YAML file in which everything has a
-//! default, and the same options for single models.
+//! default, the same options for single models, and files of routes.
 //!
 //! String values (addresses, paths, the log level) may refer to `${VAR}`,
 //! `${VAR:-default}` and `${file:/path}`. The reference is
@@ -15,6 +15,8 @@ mod onnxruntime;
 mod parse;
 mod range;
 mod registries;
+mod route_file;
+mod routes;
 mod server;
 mod shown;
 mod telemetry;
@@ -33,6 +35,8 @@ pub use model::{
 pub use models::{ModelsConfig, ProbeConfig};
 pub use onnxruntime::{OnnxRuntimeConfig, Optimization, SessionOptions};
 pub use registries::{AzureConfig, DirConfig, GcsConfig, RegistryConfig, S3Config};
+pub use route_file::RouteFile;
+pub use routes::RoutesConfig;
 pub use server::{ServerConfig, ShutdownConfig};
 pub use shown::shown;
 pub use telemetry::TelemetryConfig;
@@ -49,6 +53,7 @@ pub struct Config {
     /// By name; `models` is that of `models.dir`.
     pub registries: BTreeMap<String, RegistryConfig>,
     pub models: ModelsConfig,
+    pub routes: RoutesConfig,
     pub telemetry: TelemetryConfig,
 }
 
@@ -96,6 +101,7 @@ impl Validate for Config {
             registry.validate().map_err(within)?;
         }
         self.models.validate().map_err(|problem| problem.within("models"))?;
+        self.routes.validate().map_err(|problem| problem.within("routes"))?;
         self.telemetry.validate().map_err(|problem| problem.within("telemetry"))
     }
 }

@@ -5,6 +5,7 @@ pub mod config;
 mod files;
 pub mod registries;
 mod reload;
+mod routes;
 mod stop;
 mod wire;
 
@@ -20,17 +21,19 @@ use tokio::sync::watch;
 
 use crate::admission::ByteBudget;
 use crate::api::net::{self, Workers};
-use crate::api::{Face, serve_admin, serve_ops};
+use crate::api::{Admin, Face, serve_admin, serve_ops};
 use crate::background;
 use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::engine::{EngineError, Library};
 use crate::registry::{Cache, CacheError, Listing, Source, SourceError};
 use crate::request::Gateway;
+use crate::shadow::Mirror;
 use crate::telemetry::{Telemetry, TelemetryOptions};
 use config::Config;
 use registries::{MODELS, RegistryError};
 pub use reload::Origin;
-use reload::Reload;
+use reload::{Reload, Running};
+pub use routes::RoutesError;
 use stop::Signals;
 
 /// How long a check waits for versions that are being written.
@@ -46,6 +49,8 @@ pub enum AppError {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Cache(#[from] CacheError),
+    #[error(transparent)]
+    Routes(#[from] RoutesError),
     #[error("cannot list the models folder '{folder}': {source}")]
     Models { folder: PathBuf, source: io::Error },
     #[error(
@@ -58,12 +63,13 @@ pub enum AppError {
     Start(#[from] io::Error),
 }
 
-/// Checks what `serve` would read: the registries and, where one is a folder,
-/// every `model.yaml`.
+/// Checks what `serve` would read: files of routes, the registries and, where
+/// one is a folder, every `model.yaml`.
 ///
 /// # Errors
 /// Says what is wrong, one line a model.
 pub fn check(config: &Config) -> Result<(), String> {
+    routes::open(config).map_err(|error| error.to_string())?;
     let sources = registries::sources(config).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
@@ -111,6 +117,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let signals = Signals::listen()?;
     files::raise_limit(config.limits.max_connections);
     let library = Library::open(config.onnxruntime.path.as_deref())?;
+    let folder = routes::open(&config)?;
     let journal = Journal::open(&config.server.data)?;
     let sources = registries::sources(&config)?;
     if sources.is_empty() {
@@ -124,6 +131,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         nv_aliases: config.telemetry.nv_aliases,
         shards: threads,
     }));
+    let mirror = Mirror::start(&telemetry)?;
     let budget = ByteBudget::new(config.limits.max_bytes_in_flight as u64);
     let max_request = Duration::from_millis(config.limits.max_request_ms);
     let shutdown = config.server.shutdown.clone();
@@ -145,11 +153,20 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let grpc = tokio::spawn(grpc.accept_into(workers, stop_accepting));
 
     let parts = Parts { library, cache, journal, catalog: Arc::clone(&gateway.catalog), telemetry };
-    let (control, mut loads) = control::start(parts, wire::setup(&config, sources))?;
+    let declared = routes::declared(&config, folder.as_ref());
+    let setup = wire::setup(&config, sources.clone(), declared);
+    let (control, mut loads) = control::start(parts, setup)?;
     face.set_control(control.clone());
     let shown = Arc::new(ArcSwap::from_pointee(config::shown(&config)));
-    let admin = tokio::spawn(serve_admin(admin, control.clone(), Arc::clone(&shown), stop_ops));
-    tokio::spawn(Reload::new(config, origin, control.clone(), shown).run());
+    let speaks_to = Admin {
+        control: control.clone(),
+        config: Arc::clone(&shown),
+        gateway: Arc::clone(&gateway),
+        mirror,
+    };
+    let admin = tokio::spawn(serve_admin(admin, speaks_to, stop_ops));
+    let running = Running { config, sources, folder };
+    tokio::spawn(Reload::new(running, origin, control.clone(), shown).run());
     tokio::spawn(tell_stale(control, Arc::clone(&gateway)));
 
     let mut stopping = std::pin::pin!(signals.first());

@@ -8,7 +8,7 @@ use super::config::{self, Config, ModelOptions};
 use crate::api::WireLimits;
 use crate::api::codec::DecodeLimits;
 use crate::api::net::TimeLimits;
-use crate::control::{LabelTarget, ModelSettings, Setup, VersionPolicy};
+use crate::control::{DeclaredRoute, LabelTarget, ModelSettings, Setup, VersionPolicy};
 use crate::engine;
 use crate::registry::Source;
 use crate::serving::{Execution, ExecutionOptions};
@@ -81,7 +81,11 @@ pub(super) fn model_settings(
 }
 
 /// What the lifecycle works by.
-pub(super) fn setup(config: &Config, sources: Vec<Arc<dyn Source>>) -> Setup {
+pub(super) fn setup(
+    config: &Config,
+    sources: Vec<Arc<dyn Source>>,
+    routes: Vec<DeclaredRoute>,
+) -> Setup {
     let of_models = config.clone();
     Setup {
         sources,
@@ -92,7 +96,7 @@ pub(super) fn setup(config: &Config, sources: Vec<Arc<dyn Source>>) -> Setup {
             0 => machine_memory() / 5 * 4,
             set => set,
         },
-        routes: Vec::new(),
+        routes,
     }
 }
 

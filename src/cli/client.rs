@@ -69,6 +69,9 @@ pub(super) enum ClientError {
     TimedOut { url: Url, seconds: u64 },
     #[error("{message}")]
     Refused { status: StatusCode, message: String },
+    /// A route that cannot be taken, with the key that is wrong.
+    #[error("{message}")]
+    BadRoute { route: String, path: String, message: String },
     #[error("what answers at {url} is no admin API that this program knows: {reason}")]
     Strange { url: Url, reason: String },
     #[error("cannot start: {0}")]
@@ -82,6 +85,7 @@ impl ClientError {
             ClientError::TimedOut { .. } => WAIT_TIMED_OUT,
             ClientError::Refused { status: StatusCode::UNPROCESSABLE_ENTITY, .. } => REJECTED,
             ClientError::Refused { .. } | ClientError::Strange { .. } => FAILED,
+            ClientError::BadRoute { .. } => FAILED,
             ClientError::Start(_) => FAILED,
         })
     }
@@ -92,6 +96,17 @@ pub(super) struct Client {
     runtime: Runtime,
     url: Url,
     seconds: u64,
+}
+
+/// Text as it may stand in a query.
+pub(super) fn escaped(text: &[u8]) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.iter()
+        .map(|byte| match *byte {
+            byte if is_plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 impl Server {
@@ -149,9 +164,14 @@ impl Client {
         #[derive(serde::Deserialize)]
         struct Refusal {
             error: String,
+            route: Option<String>,
+            path: Option<String>,
         }
-        match serde_json::from_slice::<Refusal>(&body) {
-            Ok(refusal) => Err(ClientError::Refused { status, message: refusal.error }),
+        match serde_json::from_slice(&body) {
+            Ok(Refusal { error: message, route: Some(route), path: Some(path) }) => {
+                Err(ClientError::BadRoute { route, path, message })
+            }
+            Ok(Refusal { error: message, .. }) => Err(ClientError::Refused { status, message }),
             Err(_) => Err(self.strange(format!("status {status}"))),
         }
     }

@@ -1,11 +1,16 @@
 //! The command line: one file per verb.
 
+mod asking;
+mod bucket;
 mod client;
 mod models;
 mod output;
 mod probe;
 mod push;
+mod route;
 mod serve;
+mod shadow;
+mod traffic;
 
 use std::process::ExitCode;
 
@@ -29,6 +34,14 @@ enum Verb {
     Probe(probe::Probe),
     /// Bring a new version of a model into a registry
     Push(push::Push),
+    /// Make, see and check routes, which decide what version answers
+    Route(route::Route),
+    /// See and move the weights of a route's variants, and promote one of them
+    Traffic(traffic::Traffic),
+    /// Say which variant of a route a user or request belongs to, and why
+    Bucket(bucket::Bucket),
+    /// Compare the answers that mirrored requests got
+    Shadow(shadow::Shadow),
 }
 
 /// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
@@ -48,5 +61,9 @@ pub fn run(before_serving: fn()) -> ExitCode {
         Verb::Models(models) => models.run(),
         Verb::Probe(probe) => probe.run(),
         Verb::Push(push) => push.run(),
+        Verb::Route(route) => route.run(),
+        Verb::Traffic(traffic) => traffic.run(),
+        Verb::Bucket(bucket) => bucket.run(),
+        Verb::Shadow(shadow) => shadow.run(),
     }
 }

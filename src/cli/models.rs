@@ -9,30 +9,21 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use thiserror::Error;
 
 use super::FAILED;
-use super::client::{Client, ClientError, Server};
-use super::output::{self, Format};
+use super::asking::{Asking, Because, name, version};
+use super::client::{Client, ClientError};
+use super::output;
 use crate::control::{AuditEntry, Hold, ModelStatus, Status};
 use crate::types::{ModelName, Version};
+pub(super) use tables::hold_text;
 
 #[derive(Args, Debug)]
 pub(super) struct Models {
     #[command(flatten)]
-    server: Server,
-    /// Form of the answer
-    #[arg(
-        short,
-        long,
-        env = "MODELGATE_OUTPUT",
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        global = true
-    )]
-    output: Format,
+    asking: Asking,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -107,34 +98,6 @@ enum Verb {
     },
 }
 
-/// For the audit log.
-#[derive(Args, Debug)]
-struct Because {
-    /// Why, for the audit log
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    reason: String,
-    /// Who, for the audit log [default: $USER]
-    #[arg(long, env = "MODELGATE_ACTOR", value_name = "NAME")]
-    actor: Option<String>,
-}
-
-impl Because {
-    fn body(&self) -> Map<String, Value> {
-        let actor = self.actor.clone().or_else(|| std::env::var("USER").ok());
-        let mut body = Map::from_iter([("reason".to_owned(), json!(self.reason))]);
-        body.extend(actor.map(|actor| ("actor".to_owned(), json!(actor))));
-        body
-    }
-}
-
-fn name(text: &str) -> Result<ModelName, String> {
-    ModelName::parse(text).map_err(|error| error.to_string())
-}
-
-fn version(text: &str) -> Result<Version, String> {
-    Version::parse(text).map_err(|error| error.to_string())
-}
-
 #[derive(Debug, Error)]
 enum ModelsError {
     #[error(transparent)]
@@ -169,18 +132,18 @@ impl Models {
     }
 
     fn try_run(&self) -> Result<ExitCode, ModelsError> {
-        let client = self.server.client()?;
+        let client = self.asking.client()?;
         match &self.verb {
             Verb::List => {
                 let status: Status = client.get("/admin/v1/models")?;
-                output::print(self.output, &status, tables::list)?;
+                output::print(self.asking.output, &status, tables::list)?;
             }
             Verb::Show { name } => {
-                output::print(self.output, &model(&client, name)?, tables::show)?;
+                output::print(self.asking.output, &model(&client, name)?, tables::show)?;
             }
             Verb::Verify { name, models } => {
                 let verified = verify::verify(&model(&client, name)?, models.as_deref())?;
-                output::print(self.output, &verified, verify::Verified::text)?;
+                output::print(self.asking.output, &verified, verify::Verified::text)?;
                 return Ok(verified.exit_code());
             }
             Verb::Rollback { name, to, because } => {
@@ -188,7 +151,7 @@ impl Models {
                 body.extend(to.map(|to| ("version".to_owned(), json!(to))));
                 let hold: Hold =
                     client.post(&format!("/admin/v1/models/{name}/rollback"), &body)?;
-                output::print(self.output, &hold, |hold| tables::held(name, hold))?;
+                output::print(self.asking.output, &hold, |hold| tables::held(name, hold))?;
             }
             Verb::Release { name, because } => self.change(&client, name, "release", because)?,
             Verb::Load { name, because } => self.change(&client, name, "load", because)?,
@@ -200,7 +163,7 @@ impl Models {
                 let of_model = name.as_ref().map_or(String::new(), |name| format!("&model={name}"));
                 let path = format!("/admin/v1/audit?limit={limit}{of_model}");
                 let entries: Vec<AuditEntry> = client.get(&path)?;
-                output::print(self.output, &entries, |entries| tables::audit(entries))?;
+                output::print(self.asking.output, &entries, |entries| tables::audit(entries))?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -215,7 +178,7 @@ impl Models {
     ) -> Result<(), ModelsError> {
         let path = format!("/admin/v1/models/{name}/{call}");
         let outcome: Outcome = client.post(&path, &because.body())?;
-        output::print(self.output, &outcome, |outcome| match outcome.version {
+        output::print(self.asking.output, &outcome, |outcome| match outcome.version {
             Some(version) => format!("{name} version {version}: {}", outcome.outcome),
             None => format!("{name}: {}", outcome.outcome),
         })?;

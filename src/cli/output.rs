@@ -20,6 +20,13 @@ pub(super) enum Format {
     Yaml,
 }
 
+impl Format {
+    /// For what has no form for people but the one they write.
+    pub(super) fn or_yaml(self) -> Format {
+        if self == Format::Table { Format::Yaml } else { self }
+    }
+}
+
 /// Writes `value` to standard output; `table` makes the form for people.
 pub(super) fn print<T: Serialize>(
     format: Format,

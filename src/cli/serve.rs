@@ -8,8 +8,8 @@ use clap::Args;
 
 use super::{CONFIG_INVALID, FAILED};
 use crate::app;
-use crate::app::Origin;
 use crate::app::config::Config;
+use crate::app::{AppError, Origin};
 use crate::telemetry::logs;
 
 #[derive(Args, Debug)]
@@ -39,7 +39,7 @@ pub(super) struct Serve {
     /// ONNX Runtime's shared library, 1.28 or later [default: searched for]
     #[arg(long, env = "MODELGATE_ONNXRUNTIME", value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
-    /// Check the configuration and every model.yaml, and exit
+    /// Check the configuration, every file of routes and every model.yaml, and exit
     #[arg(long, env = "MODELGATE_CHECK", value_parser = clap::builder::FalseyValueParser::new())]
     check: bool,
 }
@@ -75,7 +75,10 @@ impl Serve {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!("{error}");
-                ExitCode::from(FAILED)
+                ExitCode::from(match error {
+                    AppError::Routes(_) => CONFIG_INVALID,
+                    _ => FAILED,
+                })
             }
         }
     }

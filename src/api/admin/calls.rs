@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::input::{self, Ask, RollbackAsk};
 use super::routes::{Named, Operation};
-use super::{Admin, OPENAPI};
+use super::{Admin, OPENAPI, steer, why};
 use crate::api::body::ResponseBody;
 use crate::api::http::{JSON, json_answer};
 use crate::api::repository::refusal;
@@ -21,15 +21,18 @@ pub(super) async fn run(
     query: &str,
     body: &[u8],
 ) -> Answer {
-    if !query.is_empty() && operation != Operation::Audit {
+    if !query.is_empty() && !operation.takes_query() {
         return Err(InferError::invalid("this path takes no query"));
     }
     let control = &admin.control;
-    let asked = || -> Result<Asked, InferError> { input::parse::<Ask>(body)?.asked() };
+    let asked = || -> Result<Asked, InferError> {
+        let ask: Ask = input::parse(body)?;
+        input::asked(ask.actor, ask.reason)
+    };
     match operation {
         Operation::Models => Ok(json_answer(StatusCode::OK, &*control.status())),
         Operation::Model => {
-            let name = named.model()?;
+            let name = named.name()?;
             let status = control.status();
             match status.models.iter().find(|model| model.name == name) {
                 Some(model) => Ok(json_answer(StatusCode::OK, model)),
@@ -37,32 +40,52 @@ pub(super) async fn run(
             }
         }
         Operation::Rollback => {
-            let name = named.model()?;
+            let name = named.name()?;
             let ask: RollbackAsk = input::parse(body)?;
-            let to = ask.version;
-            let hold = control.rollback(name, to, ask.asked()?).await.map_err(refusal)?;
+            let asked = input::asked(ask.actor, ask.reason)?;
+            let hold = control.rollback(name, ask.version, asked).await.map_err(refusal)?;
             Ok(json_answer(StatusCode::OK, &hold))
         }
         Operation::Release => {
-            let name = named.model()?;
+            let name = named.name()?;
             control.release(name.clone(), asked()?).await.map_err(refusal)?;
             Ok(json_answer(StatusCode::OK, &json!({"model": name, "outcome": "released"})))
         }
         Operation::Load => {
-            let name = named.model()?;
+            let name = named.name()?;
             control.load(name.clone(), asked()?).await.map_err(refusal)?;
             Ok(json_answer(StatusCode::OK, &json!({"model": name, "outcome": "loaded"})))
         }
         Operation::Unload => {
-            let name = named.model()?;
+            let name = named.name()?;
             control.unload(name.clone(), asked()?).await.map_err(refusal)?;
             Ok(json_answer(StatusCode::OK, &json!({"model": name, "outcome": "unloaded"})))
         }
         Operation::Retry => {
-            let (name, version) = (named.model()?, named.version()?);
+            let (name, version) = (named.name()?, named.version()?);
             control.retry(name.clone(), version, asked()?).await.map_err(refusal)?;
             let outcome = json!({"model": name, "version": version, "outcome": "retrying"});
             Ok(json_answer(StatusCode::ACCEPTED, &outcome))
+        }
+        Operation::Routes => steer::list(control),
+        Operation::Route => steer::show(control, &named.name()?),
+        Operation::ApplyRoutes => steer::apply(control, body).await,
+        Operation::DeleteRoute => steer::delete(control, named.name()?, asked()?).await,
+        Operation::Traffic => steer::traffic(control, &named.name()?),
+        Operation::SetTraffic => steer::set_traffic(control, named.name()?, body).await,
+        Operation::Promote => steer::promote(control, named.name()?, body).await,
+        Operation::Why => {
+            let why = why::why(&admin.gateway.catalog.load(), &named.name()?, query)?;
+            Ok(json_answer(StatusCode::OK, &why))
+        }
+        Operation::ShadowDiff => {
+            let name = named.name()?;
+            match admin.mirror.report(&name) {
+                Some(report) => Ok(json_answer(StatusCode::OK, &report)),
+                None => Err(InferError::not_found(format!(
+                    "no requests of '{name}' are mirrored; spec.shadow of its route says to what"
+                ))),
+            }
         }
         Operation::Events => {
             let registry = input::registry_of_event(body)?;

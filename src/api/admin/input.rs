@@ -1,5 +1,7 @@
 //! What comes with a call: its body, who asks and why, and its query.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +13,10 @@ use serde_json::{Map, Value};
 
 use crate::api::http::read_object;
 use crate::api::percent;
-use crate::control::Asked;
-use crate::types::{Code, InferError, ModelName, Version};
+use crate::control::{Asked, Promotion};
+use crate::routing::RouteDocument;
+use crate::types::{Code, InferError, ModelName, VariantName, Version, Weight};
 
-const MAX_BODY_BYTES: usize = 64 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Characters of a name, and of a reason, in the audit log.
@@ -28,7 +30,8 @@ const NOBODY: &str = "admin-api";
 const AUDIT_ENTRIES: usize = 100;
 const MAX_AUDIT_ENTRIES: usize = 1000;
 
-/// The body of a POST; other methods have none to read.
+/// The body of a POST, of at most `limit` bytes, and that of a DELETE where
+/// there is one; others have none to read.
 ///
 /// # Errors
 /// `UnsupportedMedia` for what is not declared as JSON, `TooLarge`,
@@ -37,8 +40,9 @@ pub async fn read(
     method: &Method,
     headers: &HeaderMap,
     body: Incoming,
+    limit: usize,
 ) -> Result<Bytes, InferError> {
-    if *method != Method::POST {
+    if *method != Method::POST && (*method != Method::DELETE || body.is_end_stream()) {
         return Ok(Bytes::new());
     }
     // Not only good form: a page of another origin cannot send this type unasked.
@@ -50,13 +54,13 @@ pub async fn read(
         ));
     }
     let too_large = || {
-        let message = format!("the body is larger than {MAX_BODY_BYTES} bytes");
+        let message = format!("the body is larger than {limit} bytes");
         InferError::new(Code::TooLarge, message)
     };
-    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+    if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
-    let whole = Limited::new(body, MAX_BODY_BYTES).collect();
+    let whole = Limited::new(body, limit).collect();
     match tokio::time::timeout(BODY_TIMEOUT, whole).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
@@ -80,8 +84,8 @@ fn is_json(media: &str) -> bool {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ask {
-    actor: Option<String>,
-    reason: Option<String>,
+    pub actor: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// The body of a rollback.
@@ -89,25 +93,71 @@ pub struct Ask {
 #[serde(deny_unknown_fields, default)]
 pub struct RollbackAsk {
     pub version: Option<Version>,
-    actor: Option<String>,
-    reason: Option<String>,
+    pub actor: Option<String>,
+    pub reason: Option<String>,
 }
 
-impl RollbackAsk {
-    pub fn asked(self) -> Result<Asked, InferError> {
-        Ask { actor: self.actor, reason: self.reason }.asked()
-    }
+/// Routes to make or change.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoutesAsk {
+    pub routes: Vec<RouteDocument>,
+    pub dry_run: bool,
+    pub actor: Option<String>,
+    pub reason: Option<String>,
 }
 
-impl Ask {
-    /// # Errors
-    /// `InvalidArgument` for names and reasons that the log cannot take.
-    pub fn asked(self) -> Result<Asked, InferError> {
-        Ok(Asked {
-            actor: text("actor", self.actor, MAX_ACTOR)?.unwrap_or_else(|| NOBODY.to_owned()),
-            reason: text("reason", self.reason, MAX_REASON)?.unwrap_or_default(),
+/// Weights to set by hand.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrafficAsk {
+    weights: Option<BTreeMap<VariantName, Weight>>,
+    pub actor: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// What to make the champion.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PromoteAsk {
+    variant: Option<VariantName>,
+    version: Option<Version>,
+    pub actor: Option<String>,
+    pub reason: Option<String>,
+}
+
+impl TrafficAsk {
+    /// Takes the weights; without a word about them nothing is set back.
+    pub fn weights(&mut self) -> Result<BTreeMap<VariantName, Weight>, InferError> {
+        self.weights.take().ok_or_else(|| {
+            InferError::invalid(
+                "weights: expected percentages by variant, such as {\"candidate\": 5}; {} goes \
+                 back to the route's own",
+            )
         })
     }
+}
+
+impl PromoteAsk {
+    pub fn promotion(&mut self) -> Result<Promotion, InferError> {
+        match (self.variant.take(), self.version.take()) {
+            (None, None) => Ok(Promotion::Next),
+            (Some(variant), None) => Ok(Promotion::Variant(variant)),
+            (None, Some(version)) => Ok(Promotion::Version(version)),
+            (Some(_), Some(_)) => {
+                Err(InferError::invalid("expected one of variant and version, got both"))
+            }
+        }
+    }
+}
+
+/// # Errors
+/// `InvalidArgument` for names and reasons that the log cannot take.
+pub fn asked(actor: Option<String>, reason: Option<String>) -> Result<Asked, InferError> {
+    Ok(Asked {
+        actor: text("actor", actor, MAX_ACTOR)?.unwrap_or_else(|| NOBODY.to_owned()),
+        reason: text("reason", reason, MAX_REASON)?.unwrap_or_default(),
+    })
 }
 
 fn text(what: &str, text: Option<String>, most: usize) -> Result<Option<String>, InferError> {
@@ -129,6 +179,28 @@ pub fn parse<T: for<'a> Deserialize<'a> + Default>(body: &[u8]) -> Result<T, Inf
     read_object(body)
 }
 
+/// Routes as JSON; an error names the key that is wrong.
+pub fn parse_routes(body: &[u8]) -> Result<RoutesAsk, InferError> {
+    // Whether it is an object at all.
+    parse::<Map<String, Value>>(body)?;
+    let mut json = serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let (key, error) = (error.path().to_string(), error.inner());
+        InferError::invalid(format!("the body: {key}: {error}"))
+    })
+}
+
+/// Key and decoded value of every pair of a query.
+pub fn pairs(query: &str) -> impl Iterator<Item = Result<(&str, Cow<'_, str>), InferError>> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent::decode(value);
+        value
+            .map(|value| (key, value))
+            .ok_or_else(|| InferError::invalid("the query has a broken escape"))
+    })
+}
+
 /// The registry that an event is about; `None` means all. Events come in the
 /// form of whoever sends them, and nothing but our own form is looked into.
 pub fn registry_of_event(body: &[u8]) -> Result<Option<String>, InferError> {
@@ -142,10 +214,8 @@ pub fn registry_of_event(body: &[u8]) -> Result<Option<String>, InferError> {
 /// `model` and `limit` of a question about the audit log.
 pub fn audit_query(query: &str) -> Result<(Option<ModelName>, usize), InferError> {
     let (mut model, mut limit) = (None, AUDIT_ENTRIES);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = percent::decode(value)
-            .ok_or_else(|| InferError::invalid("the query has a broken escape"))?;
+    for pair in pairs(query) {
+        let (key, value) = pair?;
         match key {
             "model" => {
                 let name = ModelName::parse(&value);
@@ -186,10 +256,7 @@ mod tests {
 
     #[test]
     fn names_in_the_log_are_plain_and_short() {
-        let asked = |actor: &str| {
-            let ask = Ask { actor: Some(actor.to_owned()), reason: None };
-            ask.asked().map(|asked| asked.actor).ok()
-        };
+        let actor = |actor: &str| asked(Some(actor.to_owned()), None).map(|asked| asked.actor).ok();
         assert_eq!(asked("Ada Lovelace"), Some("Ada Lovelace".to_owned()));
         assert_eq!(asked(""), Some(NOBODY.to_owned()));
         assert_eq!(asked(&"ä".repeat(MAX_ACTOR)), Some("ä".repeat(MAX_ACTOR)));

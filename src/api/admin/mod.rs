@@ -6,6 +6,8 @@ mod calls;
 mod guard;
 mod input;
 mod routes;
+mod steer;
+mod why;
 
 use std::sync::Arc;
 
@@ -20,8 +22,12 @@ use super::http::refuse;
 use super::net::Listener;
 use super::side;
 use crate::control::Control;
+use crate::request::Gateway;
+use crate::shadow::Mirror;
 use crate::types::{Code, InferError};
 use routes::Found;
+pub use steer::{Traffic, TrafficVariant};
+pub use why::Why;
 
 /// The running configuration as the API shows it: no secret is in it.
 pub type ConfigText = Arc<ArcSwap<serde_json::Value>>;
@@ -30,19 +36,17 @@ pub type ConfigText = Arc<ArcSwap<serde_json::Value>>;
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// What the calls speak to.
-struct Admin {
-    control: Control,
-    config: ConfigText,
+pub struct Admin {
+    pub control: Control,
+    pub config: ConfigText,
+    /// Knows the routes as requests see them.
+    pub gateway: Arc<Gateway>,
+    pub mirror: Arc<Mirror>,
 }
 
 /// Serves the admin API until `stop` turns true.
-pub async fn serve_admin(
-    listener: Listener,
-    control: Control,
-    config: ConfigText,
-    stop: watch::Receiver<bool>,
-) {
-    let admin = Arc::new(Admin { control, config });
+pub async fn serve_admin(listener: Listener, admin: Admin, stop: watch::Receiver<bool>) {
+    let admin = Arc::new(admin);
     side::serve(listener, stop, move |request| answer(Arc::clone(&admin), request)).await;
 }
 
@@ -71,7 +75,7 @@ async fn respond(
             ));
         }
     };
-    let body = input::read(&head.method, &head.headers, body).await?;
+    let body = input::read(&head.method, &head.headers, body, operation.body_limit()).await?;
     calls::run(admin, operation, &named, head.uri.query().unwrap_or_default(), &body).await
 }
 

@@ -16,6 +16,15 @@ pub enum Operation {
     Load,
     Unload,
     Retry,
+    Routes,
+    Route,
+    ApplyRoutes,
+    DeleteRoute,
+    Traffic,
+    SetTraffic,
+    Promote,
+    Why,
+    ShadowDiff,
     Events,
     Audit,
     Config,
@@ -26,6 +35,22 @@ pub enum Operation {
 pub enum Verb {
     Get,
     Post,
+    Delete,
+}
+
+impl Operation {
+    /// Most bytes of its body.
+    pub fn body_limit(self) -> usize {
+        match self {
+            Operation::ApplyRoutes => 1 << 20,
+            _ => 64 << 10,
+        }
+    }
+
+    /// Whether it reads what follows the question mark.
+    pub fn takes_query(self) -> bool {
+        matches!(self, Operation::Audit | Operation::Why)
+    }
 }
 
 impl Verb {
@@ -33,6 +58,7 @@ impl Verb {
         match self {
             Verb::Get => "GET",
             Verb::Post => "POST",
+            Verb::Delete => "DELETE",
         }
     }
 }
@@ -51,7 +77,11 @@ const fn post(path: &'static str, operation: Operation) -> Route {
     Route { method: Verb::Post, path, operation }
 }
 
-pub const ROUTES: [Route; 11] = [
+const fn delete(path: &'static str, operation: Operation) -> Route {
+    Route { method: Verb::Delete, path, operation }
+}
+
+pub const ROUTES: [Route; 21] = [
     get("/admin/v1/models", Operation::Models),
     get("/admin/v1/models/{name}", Operation::Model),
     post("/admin/v1/models/{name}/rollback", Operation::Rollback),
@@ -59,6 +89,16 @@ pub const ROUTES: [Route; 11] = [
     post("/admin/v1/models/{name}/load", Operation::Load),
     post("/admin/v1/models/{name}/unload", Operation::Unload),
     post("/admin/v1/models/{name}/versions/{version}/retry", Operation::Retry),
+    get("/admin/v1/routes", Operation::Routes),
+    post("/admin/v1/routes", Operation::ApplyRoutes),
+    get("/admin/v1/routes/{name}", Operation::Route),
+    delete("/admin/v1/routes/{name}", Operation::DeleteRoute),
+    post("/admin/v1/routes/{name}/delete", Operation::DeleteRoute),
+    get("/admin/v1/routes/{name}/traffic", Operation::Traffic),
+    post("/admin/v1/routes/{name}/traffic", Operation::SetTraffic),
+    post("/admin/v1/routes/{name}/promote", Operation::Promote),
+    get("/admin/v1/routes/{name}/why", Operation::Why),
+    get("/admin/v1/shadow/{name}/diff", Operation::ShadowDiff),
     post("/admin/v1/registry/events", Operation::Events),
     get("/admin/v1/audit", Operation::Audit),
     get("/admin/v1/config", Operation::Config),
@@ -73,7 +113,8 @@ pub struct Named<'a> {
 }
 
 impl Named<'_> {
-    pub fn model(&self) -> Result<ModelName, InferError> {
+    /// The model or the route; their names have the same form.
+    pub fn name(&self) -> Result<ModelName, InferError> {
         ModelName::parse(&self.name).map_err(|error| InferError::invalid(error.to_string()))
     }
 
@@ -120,23 +161,31 @@ fn fit<'a>(pattern: &str, path: &'a str) -> Option<Named<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
     #[test]
     fn every_route_is_found_by_its_method() {
+        let mut by_path: BTreeMap<&str, BTreeMap<&str, Operation>> = BTreeMap::new();
         for route in &ROUTES {
-            let path = route.path.replace("{name}", "a%2Db").replace("{version}", "7");
+            let methods = by_path.entry(route.path).or_default();
+            assert!(methods.insert(route.method.name(), route.operation).is_none());
+        }
+        for (pattern, methods) in by_path {
+            let path = pattern.replace("{name}", "a%2Db").replace("{version}", "7");
             for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD] {
-                let found = find(&method, &path);
-                if method.as_str() == route.method.name() {
-                    let Found::Here(operation, named) = found else { panic!("{path}: {found:?}") };
-                    assert_eq!(operation, route.operation);
-                    assert!(!route.path.contains("{name}") || named.name == "a-b");
-                    assert!(!route.path.contains("{version}") || named.version == "7");
-                } else {
-                    assert_eq!(found, Found::OtherMethods(route.method.name().to_owned()));
+                match (find(&method, &path), methods.get(method.as_str())) {
+                    (Found::Here(operation, named), Some(expected)) => {
+                        assert_eq!(operation, *expected);
+                        assert!(!pattern.contains("{name}") || named.name == "a-b");
+                        assert!(!pattern.contains("{version}") || named.version == "7");
+                    }
+                    (Found::OtherMethods(allowed), None) => {
+                        assert_eq!(allowed.split(", ").count(), methods.len(), "{path}: {allowed}");
+                        assert!(methods.keys().all(|method| allowed.contains(method)), "{allowed}");
+                    }
+                    (found, _) => panic!("{method} {path}: {found:?}"),
                 }
             }
         }
@@ -187,11 +236,7 @@ mod tests {
             ("/admin/v1/models/_m/versions/+1/retry", false, false),
         ] {
             let Found::Here(_, named) = find(&Method::POST, path) else { panic!("{path}") };
-            assert_eq!(
-                (named.model().is_ok(), named.version().is_ok()),
-                (model, version),
-                "{path}"
-            );
+            assert_eq!((named.name().is_ok(), named.version().is_ok()), (model, version), "{path}");
         }
     }
 }

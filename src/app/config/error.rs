@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_saphyr::Error as YamlError;
 use thiserror::Error;
 
-use super::locate;
+use super::locate::{self, Place};
 use super::range::Problem;
 
 #[derive(Debug, Error)]
@@ -62,8 +62,14 @@ impl ConfigError {
     }
 
     pub(super) fn problem(problem: Problem, yaml: &str, source: &str) -> ConfigError {
-        // A default that became wrong beside another value stands nowhere.
-        let (line, column) = locate::place_of(yaml, &problem.path).unwrap_or((0, 0));
+        // A default that became wrong beside another value stands nowhere, and
+        // a whole section is no help.
+        let place = locate::nearest(yaml, &problem.path, 2).unwrap_or((0, 0));
+        ConfigError::at(place, problem, yaml, source)
+    }
+
+    pub(super) fn at(place: Place, problem: Problem, yaml: &str, source: &str) -> ConfigError {
+        let (line, column) = place;
         ConfigError::Invalid(Box::new(Invalid {
             source: source.to_owned(),
             line,

@@ -19,6 +19,21 @@ pub(super) fn place_of(yaml: &str, key: &str) -> Option<Place> {
     find(yaml, |path, _, _| path == key).map(|(_, place)| place)
 }
 
+/// Where the value of `key` stands, or else that of the innermost entry around it that is
+/// there and whose path has at least `least` parts.
+pub(super) fn nearest(yaml: &str, key: &str, least: usize) -> Option<Place> {
+    let mut key = key;
+    loop {
+        if let Some(place) = place_of(yaml, key) {
+            return Some(place);
+        }
+        key = key.rsplit_once('.').map(|(around, _)| around)?;
+        if key.split('.').count() < least {
+            return None;
+        }
+    }
+}
+
 /// The first and innermost entry that `wanted` accepts by its path and the places of its
 /// name and value, with the place of the value.
 fn find(yaml: &str, wanted: impl Fn(&str, Place, Place) -> bool) -> Option<(String, Place)> {
@@ -146,5 +161,14 @@ mod tests {
         assert_eq!(place_of(YAML, "a.c.1.d"), Some((3, 14)));
         assert_eq!(place_of(YAML, "e"), Some((4, 4)));
         assert_eq!(place_of(YAML, "a.x"), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_missing_from_something() {
+        assert_eq!(nearest(YAML, "a.c.1.d", 1), Some((3, 14)));
+        assert_eq!(nearest(YAML, "a.c.1.e.f", 1), Some((3, 10)));
+        assert_eq!(nearest(YAML, "a.x", 1), Some((2, 3)));
+        assert_eq!(nearest(YAML, "a.x", 2), None, "too far away");
+        assert_eq!(nearest(YAML, "x", 1), None);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use crate::routing;
+
 /// A value that the schema allows but the gateway does not.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -18,6 +20,12 @@ impl Problem {
     /// The same problem, seen from the section around it.
     pub(super) fn within(self, section: &str) -> Problem {
         Problem { path: format!("{section}.{}", self.path), ..self }
+    }
+}
+
+impl From<routing::Problem> for Problem {
+    fn from(problem: routing::Problem) -> Problem {
+        Problem { path: problem.path, message: problem.message }
     }
 }
 

@@ -160,7 +160,7 @@ fn line(text: &mut String, indent: &str, key: &str, value: &str) {
 }
 
 /// Who holds what, since when and why.
-pub(super) fn hold_text(hold: &Hold) -> String {
+pub(in crate::cli) fn hold_text(hold: &Hold) -> String {
     let reason = if hold.reason.is_empty() { "no reason given" } else { &hold.reason };
     format!("version {} since {} by {}: {reason}", hold.version, utc(hold.since), hold.actor)
 }
