@@ -120,11 +120,10 @@ impl Control {
     }
 
     /// One route, with what its requests have counted so far.
-    pub fn route(&self, name: &str) -> Option<RouteStatus> {
+    pub fn route(&self, name: &ModelName) -> Option<RouteStatus> {
         let status = self.status();
-        let routes = &status.routes;
-        let place = routes.binary_search_by(|route| route.name.as_str().cmp(name)).ok()?;
-        Some(self.counted(&routes[place]))
+        let route = status.routes.iter().find(|route| route.name == *name)?;
+        Some(self.counted(route))
     }
 
     fn counted(&self, status: &RouteStatus) -> RouteStatus {

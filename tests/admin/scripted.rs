@@ -278,7 +278,7 @@ pub fn status() -> Status {
         ..model("on-request", Vec::new())
     };
     Status {
-        routes: Vec::new().into(),
+        routes: Default::default(),
         registries: vec![RegistryStatus {
             name: "models".to_owned(),
             location: "/srv/models".to_owned(),

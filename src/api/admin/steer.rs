@@ -54,7 +54,7 @@ impl From<&RouteStatus> for Traffic {
 }
 
 pub(super) fn list(control: &Control) -> Answer {
-    Ok(json_answer(StatusCode::OK, &control.status().routes))
+    Ok(json_answer(StatusCode::OK, &control.routes()))
 }
 
 pub(super) fn show(control: &Control, name: &ModelName) -> Answer {
@@ -94,9 +94,8 @@ fn with_route(
     name: &ModelName,
     show: impl FnOnce(&RouteStatus) -> Response<ResponseBody>,
 ) -> Answer {
-    let status = control.status();
-    match status.routes.iter().find(|route| route.name == *name) {
-        Some(route) => Ok(show(route)),
+    match control.route(name) {
+        Some(route) => Ok(show(&route)),
         None => Err(refusal(ControlError::UnknownRoute(name.to_string()))),
     }
 }
