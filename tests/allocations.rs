@@ -1,6 +1,7 @@
 //! Keeps the allocations of a request on the inline path from growing
 //! unnoticed: from the body's bytes to the encoded answer, with a fake engine
-//! (whose own allocations are taken off), without the HTTP library's.
+//! (whose own allocations are taken off), without the HTTP library's. The
+//! decision of a route has none.
 
 #[path = "support/fake_gateway.rs"]
 mod fake_gateway;
@@ -11,8 +12,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use fake_gateway::{answer_grpc, answer_http, binary_body, gateway, grpc_message, json_body};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use modelgate::engine::{Engine, FakeEngine, Input};
-use modelgate::types::DType;
+use modelgate::routing::{Attributes, Route, RouteDocument};
+use modelgate::types::{DType, Parameter};
 
 /// Allocations per request. A change that lowers one lowers it here; one that
 /// raises it says why in its commit.
@@ -90,4 +93,48 @@ fn a_request_allocates_as_often_as_it_is_said_to() {
     let message = grpc_message(COLUMNS);
     let grpc = count(|| ready(answer_grpc(&gateway, message.clone()))) - engine;
     assert_eq!((json, binary, grpc), (JSON, BINARY, GRPC), "JSON, binary, gRPC");
+}
+
+#[test]
+fn a_decision_allocates_nothing() {
+    let document = serde_json::json!({
+        "apiVersion": "modelgate.dev/v1",
+        "kind": "Route",
+        "metadata": {"name": "fraud"},
+        "spec": {
+            "variants": [
+                {"name": "a", "version": 2, "weight": 5},
+                {"name": "b", "version": 3, "weight": 50},
+            ],
+            "match": [
+                {"variant": "a", "headers": [{"name": "x-region", "regex": "(eu|us)-[a-z]{3,20}"}]},
+                {"variant": "b", "headers": [
+                    {"name": "x-tenant", "prefix": "acme-"},
+                    {"name": "x-beta", "exact": "1"},
+                ]},
+            ],
+            "stickiness": {"key": [{"header": "x-user-id"}, {"parameter": "user"}]},
+            "shadow": {},
+        },
+    });
+    let document: RouteDocument = serde_json::from_value(document).expect("a document");
+    let route = Route::compile(&document, None).expect("a route");
+    let long = "x".repeat(2_000);
+    let headers: [&[(&'static str, &str)]; 5] = [
+        &[],
+        &[("x-user-id", "user-1")],
+        &[("x-user-id", &long)],
+        &[("x-region", "eu-north")],
+        &[("x-tenant", "acme-1"), ("x-beta", "0"), ("x-region", "mars")],
+    ];
+    let parameters = [("user".into(), Parameter::Int(i64::MIN))];
+    for pairs in headers {
+        let pair = |&(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"))
+        };
+        let headers: HeaderMap = pairs.iter().map(pair).collect();
+        let attributes =
+            Attributes { headers: &headers, parameters: &parameters, request_id: b"request" };
+        assert_eq!(count(|| route.decide(&attributes)), 0, "{pairs:?}");
+    }
 }
