@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use modelgate::admission::{Limiter, LimiterOptions};
+use modelgate::admission::Limiter;
 use modelgate::engine::{Engine, EngineError, FakeEngine, Input, RunOutputs};
-use modelgate::routing::{OutputKind, Route, RouteDocument, RouteSpec, ShadowSpec};
+use modelgate::routing::{OutputKind, Route, RouteDocument, RouteSpec, ShadowSpec, Units};
 use modelgate::serving::{
     Done, ExecutionOptions, Loaded, Mirrored, ModelEntry, Servable, ServedRoute, Target, Timings,
     Work,
@@ -156,8 +156,9 @@ impl World {
         let metrics = self.telemetry.version(labels);
         let options = ExecutionOptions::default();
         let loaded = Loaded::new(model.clone(), version(number), engine, options, metrics);
-        let limiter = Limiter::new(LimiterOptions { min: 1, max: 512 });
-        Arc::new(Servable::new(loaded, self.telemetry.model(&model), limiter))
+        let metrics = self.telemetry.model(&model);
+        let limiter = Limiter::new(Arc::clone(&metrics));
+        Arc::new(Servable::new(loaded, metrics, limiter))
     }
 
     fn target(&self, servable: &Arc<Servable>, variant: &str) -> Arc<Target> {
@@ -189,7 +190,9 @@ impl World {
             revision,
             model: Arc::new(ModelEntry::default()),
             targets: vec![Ok(self.target(primary, VariantName::CHAMPION))],
+            pins: Vec::new(),
             shadow: mirrored,
+            units: Arc::new(Units::new(1)),
             metrics: self.telemetry.route(&route_name, &[VariantName::champion()]),
         };
         Mirroring { route: Arc::new(served), primary: Arc::clone(primary), waiting }

@@ -19,9 +19,8 @@ use modelgate::control::{
     VersionStatus,
 };
 use modelgate::request::Gateway;
-use modelgate::routing::{Route, RouteDocument, VersionRef};
+use modelgate::routing::{Route, RouteDocument, Units, VersionRef};
 use modelgate::serving::{ServedRoute, Target};
-use modelgate::shadow::Mirror;
 use modelgate::telemetry::VersionLabels;
 use modelgate::types::{
     DType, Digest, Dim, ModelName, RejectKind, Rejection, Signature, Stage, TensorSpec,
@@ -80,8 +79,7 @@ impl Admin {
         let (stop, stopped) = watch::channel(false);
         let config = Arc::new(ArcSwap::from_pointee(json!({"server": {"admin": "here"}})));
         let gateway = gateway();
-        let mirror = Mirror::start(&gateway.telemetry).expect("a mirror");
-        let admin = api::Admin { control: control.clone(), config, gateway, mirror };
+        let admin = api::Admin { control: control.clone(), config, gateway };
         let server = runtime.spawn(serve_admin(listener, admin, stopped));
         Admin { address, control, asked: Arc::default(), stop, server, runtime }
     }
@@ -375,7 +373,9 @@ fn gateway() -> Arc<Gateway> {
             Ok(Arc::new(Target::new(servable, labels))),
             Err("version 3 was rejected".into()),
         ],
+        pins: Vec::new(),
         shadow: None,
+        units: Arc::new(Units::new(variants.len())),
     };
     gateway.catalog.publish([], [(name, Some(Arc::new(served)))]);
     Arc::new(gateway)
