@@ -116,8 +116,8 @@ pub fn serve(config: Config, origin: Origin) -> Result<(), AppError> {
 async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let signals = Signals::listen()?;
     files::raise_limit(config.limits.max_connections);
-    let library = Library::open(config.onnxruntime.path.as_deref())?;
     let folder = routes::open(&config)?;
+    let library = Library::open(config.onnxruntime.path.as_deref())?;
     let journal = Journal::open(&config.server.data)?;
     let sources = registries::sources(&config)?;
     if sources.is_empty() {
