@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use super::super::RouteState;
 use super::*;
-use crate::admission::{Limiter, LimiterOptions};
+use crate::admission::Limiter;
 use crate::control::decide::{InstanceId, Plan};
 use crate::control::journal::Remembered;
 use crate::control::memory::Memory;
@@ -84,7 +84,7 @@ impl World {
     fn ready(&mut self, model: &str, versions: &[u64]) {
         let name = name(model);
         let number = |n: &u64| InstanceId { content: content(*n), settings: 0 };
-        let limiter = Limiter::new(LimiterOptions { min: 1, max: 1 });
+        let limiter = Limiter::new(self.telemetry.model(&name));
         let own = self.models.entry(name.clone()).or_insert_with(|| Model {
             name: name.clone(),
             metrics: self.telemetry.model(&name),
@@ -155,7 +155,7 @@ fn instance(telemetry: &Telemetry, model: &ModelName, id: InstanceId) -> Instanc
     let engine = Box::new(FakeEngine::new(1, Duration::ZERO));
     let options = ExecutionOptions::default();
     let loaded = Loaded::new(model.clone(), version, engine, options, Arc::clone(&metrics));
-    let limiter = Limiter::new(LimiterOptions { min: 1, max: 1 });
+    let limiter = Limiter::new(telemetry.model(model));
     let servable = Arc::new(Servable::new(loaded, telemetry.model(model), limiter));
     let share = Memory::default().take(0, 0).expect("nothing fits");
     Instance {
