@@ -216,6 +216,7 @@ impl Mirroring {
     fn sample(&self, values: [f32; COLUMNS], answer: [f32; COLUMNS]) -> Sample {
         let dims = [1, COLUMNS as i64];
         Sample {
+            body_bytes: 0,
             route: Arc::clone(&self.route),
             primary: Arc::clone(&self.primary),
             request_id: smallvec![b'i', b'd', b'-', b'1'],

@@ -43,6 +43,7 @@ pub struct Begun<'g> {
 /// The request once more, for whoever needs it after the run. It shares the tensors' bytes.
 pub(super) struct Spare {
     work: Work,
+    body_bytes: usize,
     is_mirrored: bool,
 }
 
@@ -54,10 +55,10 @@ enum Failed {
 
 impl Spare {
     /// `None` where nobody needs it: the champion answers, and nothing is mirrored.
-    pub(super) fn of(chosen: &Chosen, work: &Work) -> Option<Box<Spare>> {
+    pub(super) fn of(chosen: &Chosen, work: &Work, body_bytes: usize) -> Option<Box<Spare>> {
         let is_mirrored = chosen.mirrored().is_some();
         let is_needed = is_mirrored || !chosen.is_last_resort();
-        is_needed.then(|| Box::new(Spare { work: work.clone(), is_mirrored }))
+        is_needed.then(|| Box::new(Spare { work: work.clone(), body_bytes, is_mirrored }))
     }
 }
 
@@ -163,11 +164,12 @@ impl<'g> Begun<'g> {
     /// What is mirrored of this request once it is answered.
     fn sample(&mut self, done: &Done) -> Option<Sample> {
         let spare = self.spare.take().filter(|spare| spare.is_mirrored)?;
-        let (served, _) = self.ticket.chosen.mirrored()?;
+        let served = self.ticket.chosen.mirrored()?;
         Some(Sample {
             route: Arc::clone(served),
             primary: Arc::clone(self.ticket.chosen.servable()?),
             request_id: SmallVec::from_slice(self.id.as_bytes()),
+            body_bytes: spare.body_bytes,
             work: spare.work,
             done: done.clone(),
         })

@@ -22,6 +22,8 @@ pub struct Call<'a> {
     pub headers: &'a HeaderMap,
     /// Time the client allows from `received` on.
     pub timeout: Option<Duration>,
+    /// Of the body, once it was read; 0 where tensors hold no more of it than themselves.
+    pub body_bytes: usize,
     pub received: Instant,
 }
 
@@ -76,7 +78,8 @@ mod tests {
 
     fn call<'a>(version: &'a str, headers: &'a HeaderMap) -> Call<'a> {
         let received = Instant::now();
-        Call { protocol: Protocol::Grpc, model: "m", version, headers, timeout: None, received }
+        let (protocol, timeout, body_bytes) = (Protocol::Grpc, None, 0);
+        Call { protocol, model: "m", version, headers, timeout, body_bytes, received }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::routing::{Decision, Route};
-use crate::serving::{Mirrored, Servable, ServedRoute, Target};
+use crate::serving::{Servable, ServedRoute, Target};
 use crate::telemetry::VersionMetrics;
 use crate::types::{InferError, VariantName};
 
@@ -77,16 +77,16 @@ impl Chosen {
         }
     }
 
-    /// Where the request is mirrored to, if it is.
-    pub(super) fn mirrored(&self) -> Option<(&Arc<ServedRoute>, &Mirrored)> {
+    /// The route whose shadow gets a copy of the request, if it does. Only the
+    /// champion's answers are compared.
+    pub(super) fn mirrored(&self) -> Option<&Arc<ServedRoute>> {
         let Chosen::Variant(variant) = self else { return None };
         let mirrored = variant.served.shadow.as_ref()?;
         let unit = variant.decision.unit.as_ref()?;
-        let answering = variant.target()?;
+        let champion = variant.target().filter(|_| variant.answering == Route::CHAMPION)?;
         // A version is not compared with itself.
-        let differs = !Arc::ptr_eq(&answering.servable, &mirrored.target.servable);
-        let sampled = variant.served.route.mirrors(unit);
-        (differs && sampled).then_some((&variant.served, mirrored))
+        let differs = !Arc::ptr_eq(&champion.servable, &mirrored.target.servable);
+        (differs && variant.served.route.mirrors(unit)).then_some(&variant.served)
     }
 }
 

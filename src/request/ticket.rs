@@ -104,7 +104,7 @@ impl<'g> Ticket<'g> {
             bind(servable.signature(), request, deadline)?;
         work.priority = self.priority;
         work.variant = self.chosen.counts_for();
-        let spare = Spare::of(&self.chosen, &work);
+        let spare = Spare::of(&self.chosen, &work, call.body_bytes);
         if let Chosen::Variant(variant) = &self.chosen
             && !self.chosen.is_last_resort()
         {

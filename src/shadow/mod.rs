@@ -49,6 +49,8 @@ pub struct Sample {
     /// The version that answered.
     pub primary: Arc<Servable>,
     pub request_id: SmallVec<[u8; 40]>,
+    /// Of the request's body, which its tensors keep alive.
+    pub body_bytes: usize,
     /// As the primary got it: inputs and wanted outputs by its signature.
     pub work: Work,
     pub done: Done,
@@ -140,12 +142,13 @@ impl Drop for Mirror {
 }
 
 impl Sample {
-    /// Bytes that the sample keeps alive: its inputs, and the outputs of all
+    /// Bytes that the sample keeps alive: its body, and the outputs of all
     /// requests that shared the run, because they share their memory too.
     fn bytes(&self) -> usize {
         let outputs: usize = self.done.outputs.iter().map(|tensor| tensor.data().len()).sum();
         let shared = self.done.timings.rows.div_ceil(self.work.rows().max(1)).max(1);
-        self.work.bytes().saturating_add(outputs.saturating_mul(shared))
+        let body = self.body_bytes.max(self.work.bytes());
+        body.saturating_add(outputs.saturating_mul(shared))
     }
 }
 

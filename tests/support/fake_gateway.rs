@@ -47,7 +47,8 @@ pub fn publish(gateway: &Gateway, name: &str, columns: usize) {
 }
 
 fn call(protocol: Protocol, headers: &HeaderMap) -> Call<'_> {
-    Call { protocol, model: "m0", version: "", headers, timeout: None, received: Instant::now() }
+    let (timeout, body_bytes, received) = (None, 0, Instant::now());
+    Call { protocol, model: "m0", version: "", headers, timeout, body_bytes, received }
 }
 
 /// Decodes, answers and encodes a JSON body, or a binary one with `header_length`.

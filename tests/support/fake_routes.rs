@@ -178,6 +178,7 @@ impl World {
             version: asked.version,
             headers: asked.headers,
             timeout: asked.timeout,
+            body_bytes: 0,
             received: Instant::now(),
         };
         let shape = Shape::new([1, 1]).expect("a shape");

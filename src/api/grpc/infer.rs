@@ -82,6 +82,8 @@ pub async fn predict(
         version: &version,
         headers,
         timeout: None,
+        // Its raw contents are its inputs, and whatever else it says was copied.
+        body_bytes: 0,
         received,
     };
     let ticket = gateway.route(&call)?;

@@ -44,6 +44,7 @@ pub async fn answer(
         version: &target.version,
         headers: &head.headers,
         timeout: None,
+        body_bytes: 0,
         received,
     };
     // Before the body: a request for a model that is not here costs no reading.
@@ -52,7 +53,7 @@ pub async fn answer(
         Ok(read) => read,
         Err(error) => return Err(ticket.failed(&call, error)),
     };
-    let call = Call { timeout: read.timeout, ..call };
+    let call = Call { timeout: read.timeout, body_bytes: read.body.len(), ..call };
     let request = match decode(face, &head.headers, &read.body) {
         Ok(request) => request,
         Err(error) => return Err(ticket.failed(&call, error)),
