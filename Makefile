@@ -1,4 +1,5 @@
-# `make help` lists the targets. Nothing here needs more than Rust, Python 3 with pip, and make.
+# `make help` lists the targets. Nothing here needs more than Rust, Python 3 with pip, and make;
+# the tests also need Node.js.
 
 # Cargo's own variable; the targets follow it where it is set.
 CARGO_TARGET_DIR ?= target

@@ -42,6 +42,11 @@ impl Pattern {
         built.map(Pattern).map_err(|error| describe(&error))
     }
 
+    /// Bytes that the table takes.
+    pub(super) fn size(&self) -> usize {
+        self.0.memory_usage()
+    }
+
     /// Whether the whole value fits.
     pub(super) fn fits(&self, value: &[u8]) -> bool {
         if value.len() > MAX_VALUE {

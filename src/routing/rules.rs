@@ -15,6 +15,8 @@ use crate::types::VariantName;
 pub const MAX_RULES: usize = 64;
 /// Headers that a rule may ask for.
 pub const MAX_HEADERS: usize = 8;
+/// Bytes of the tables of all patterns of a route.
+const MAX_TABLES: usize = 8 << 20;
 
 #[derive(Debug)]
 pub(super) struct Rules {
@@ -65,6 +67,7 @@ impl Rules {
         let mut variants = Vec::new();
         let mut all = 0;
         let mut headers: Vec<Header> = Vec::new();
+        let mut tables = 0;
         for (number, rule) in rules.iter().enumerate() {
             let path = format!("spec.match.{number}");
             variants.push(place(&rule.variant).ok_or_else(|| {
@@ -86,14 +89,24 @@ impl Rules {
             for (number, asked) in rule.headers.iter().enumerate() {
                 let path = format!("{path}.headers.{number}");
                 let name = key::header(&asked.name, format!("{path}.name"))?;
-                let condition = Condition { rule: bit, test: Test::new(asked, &path)? };
+                let test = Test::new(asked, &path)?;
+                tables += test.table();
+                if tables > MAX_TABLES {
+                    return Err(Problem::at(
+                        format!("{path}.regex"),
+                        format!(
+                            "the patterns of this route need more than {MAX_TABLES} bytes as \
+                             tables: lower their repetitions, or use exact and prefix"
+                        ),
+                    ));
+                }
                 let known = headers.iter().position(|header| header.name == name);
                 let place = known.unwrap_or(headers.len());
                 if known.is_none() {
                     headers.push(Header { name, asking: 0, judged: 0, conditions: Vec::new() });
                 }
                 headers[place].asking |= bit;
-                headers[place].conditions.push(condition);
+                headers[place].conditions.push(Condition { rule: bit, test });
                 last = last.max(place);
             }
             headers[last].judged |= bit;
@@ -143,6 +156,14 @@ impl Test {
                 Test::Regex(Box::new(pattern.map_err(at)?))
             }
         })
+    }
+
+    /// Bytes of its table.
+    fn table(&self) -> usize {
+        match self {
+            Test::Exact(_) | Test::Prefix(_) => 0,
+            Test::Regex(pattern) => pattern.size(),
+        }
     }
 
     fn fits(&self, value: &HeaderValue) -> bool {

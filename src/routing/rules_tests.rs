@@ -25,7 +25,8 @@ fn the_first_rule_that_fits_decides() {
         rule("v2", &[("x-region", "regex", "(eu|us)-[a-z]+")]),
         rule("champion", &[("x-tenant", "prefix", "")]),
     ]);
-    let cases: [(&[(&'static str, &[u8])], Option<(usize, usize)>); 9] = [
+    type Given<'a> = &'a [(&'static str, &'a [u8])];
+    let cases: [(Given<'_>, Option<(usize, usize)>); 9] = [
         (&[("x-tenant", b"internal"), ("x-region", b"eu-north")], Some((0, 3))),
         (&[("x-tenant", b"internal"), ("x-region", b"us-east")], Some((1, 1))),
         (&[("x-tenant", b"internal")], Some((1, 1))),
@@ -82,6 +83,16 @@ fn problems_say_where_they_are() {
     assert!(Rules::new(&vec![one.clone(); 64], place).is_ok());
     let problem = Rules::new(&vec![one; 65], place).expect_err("a problem");
     assert_eq!(problem.path, "spec.match");
+}
+
+#[test]
+fn the_tables_of_all_patterns_are_bounded() {
+    // About 350 KiB each.
+    let large = rule("v1", &[("x-a", "regex", "(?s).*a.{11}")]);
+    assert!(Rules::new(&vec![large.clone(); 8], place).is_ok());
+    let problem = Rules::new(&vec![large; 64], place).expect_err("a problem");
+    assert!(problem.path.starts_with("spec.match.") && problem.path.ends_with("headers.0.regex"));
+    assert!(problem.message.contains("more than 8388608 bytes"), "{problem}");
 }
 
 #[test]
