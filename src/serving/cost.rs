@@ -57,7 +57,10 @@ impl CostTable {
         };
         let convinced = streak >= CONVINCING || seen / SHOCKING > self.budget_ns;
         let old = cell.load(Ordering::Relaxed);
-        cell.store(learn(old, seen, convinced), Ordering::Relaxed);
+        // Of what is dear already one slow run is no news: who waits for a
+        // lane is refused by what runs take as a rule.
+        let at_once = convinced && old <= self.budget_ns;
+        cell.store(learn(old, seen, at_once), Ordering::Relaxed);
     }
 
     /// Expected nanoseconds for a run on this many bytes. Sizes never seen are
@@ -95,10 +98,10 @@ fn is_dear(predicted_ns: u64, budget_ns: u64, was: bool) -> bool {
     if was { predicted_ns > budget_ns / 5 * 3 } else { predicted_ns > budget_ns }
 }
 
-/// The next expectation: falls by an eighth of the difference, rises by at
-/// most a quarter a run unless `convinced`.
-fn learn(old: u32, seen: u32, convinced: bool) -> u32 {
-    if old == 0 || (convinced && seen > old) {
+/// The next expectation: falls by an eighth of the difference, and rises by as
+/// much, but at most a quarter a run, unless it is to rise `at_once`.
+fn learn(old: u32, seen: u32, at_once: bool) -> u32 {
+    if old == 0 || (at_once && seen > old) {
         return seen.max(1);
     }
     if seen >= old {
@@ -139,6 +142,21 @@ mod tests {
             table.observe(120, 5_000_000);
         }
         assert!(table.is_dear(120));
+    }
+
+    #[test]
+    fn one_slow_run_of_a_dear_model_is_no_news() {
+        let table = CostTable::new(250_000);
+        table.set(120, 2_000_000);
+        for _ in 0..3 {
+            table.observe(120, 2_000_000);
+        }
+        table.observe(120, 80_000_000);
+        assert!(table.predict(120) <= 2_500_001, "{}", table.predict(120));
+        for _ in 0..40 {
+            table.observe(120, 80_000_000);
+        }
+        assert!(table.predict(120) > 60_000_000, "{}", table.predict(120));
     }
 
     #[test]

@@ -51,6 +51,15 @@ struct Shared {
     news: Condvar,
 }
 
+/// Jobs that run together.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Job>,
+    /// How long they had waited, and those that were left waiting; `None`
+    /// where all callers have left.
+    waited: Option<Duration>,
+}
+
 struct State {
     queue: Queue<Job>,
     /// When each lane should be done with what it runs.
@@ -127,21 +136,18 @@ impl Shared {
         let mut late = Vec::new();
         while let Some(batch) = self.next(number, &mut late) {
             late.drain(..).for_each(|job| answer_late(&self.model, job));
-            if !batch.is_empty() {
+            if !batch.jobs.is_empty() {
                 self.run(batch);
             }
         }
     }
 
-    fn run(&self, batch: Vec<Job>) {
+    fn run(&self, batch: Batch) {
         AT_WORK.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
-        let waited = mean_wait(&batch, started);
-        run_together(&self.model, batch, Patience::UntilDeadline);
-        if let Some(waited) = waited {
+        run_together(&self.model, batch.jobs, Patience::UntilDeadline);
+        if let Some(waited) = batch.waited {
             let ended = Instant::now();
-            // Waiting for company is no sign of too much of it.
-            let waited = waited.saturating_sub(self.model.options.max_batch_delay);
             self.limiter.observe(waited, ended - started, ended);
         }
         AT_WORK.fetch_sub(1, Ordering::Relaxed);
@@ -149,7 +155,7 @@ impl Shared {
 
     /// Waits for the next batch; `None` when no more will come. It is empty
     /// where there are only `late` jobs to be answered.
-    fn next(&self, number: usize, late: &mut Vec<Job>) -> Option<Vec<Job>> {
+    fn next(&self, number: usize, late: &mut Vec<Job>) -> Option<Batch> {
         let mut state = self.locked();
         state.busy_until[number] = None;
         let first = loop {
@@ -157,17 +163,22 @@ impl Shared {
                 break job;
             }
             if !late.is_empty() {
-                return Some(Vec::new());
+                return Some(Batch::default());
             }
             if state.is_closed {
                 return None;
             }
             state = self.listen(state, None);
         };
-        let (mut state, batch) = self.fill(state, first);
-        let bytes = batch.iter().map(|job| job.work.bytes()).sum();
-        state.busy_until[number] = Some(Instant::now() + self.expected(bytes));
-        Some(batch)
+        let (mut state, jobs) = self.fill(state, first);
+        let now = Instant::now();
+        let bytes = jobs.iter().map(|job| job.work.bytes()).sum();
+        state.busy_until[number] = Some(now + self.expected(bytes));
+        // Who goes first because it came last has not waited; the others have.
+        let waited = mean_wait(&jobs, now).map(|wait| wait.max(state.queue.longest_wait(now)));
+        // Waiting for company is no sign of too much of it.
+        let company = self.model.options.max_batch_delay;
+        Some(Batch { jobs, waited: waited.map(|waited| waited.saturating_sub(company)) })
     }
 
     /// The batch that starts with `first`: everything compatible that waits, up

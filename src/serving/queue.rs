@@ -68,6 +68,13 @@ impl<T> Queue<T> {
         ahead
     }
 
+    /// How long the oldest job has waited.
+    pub(super) fn longest_wait(&self, now: Instant) -> Duration {
+        let oldest = self.classes.iter().filter_map(VecDeque::front);
+        let waits = oldest.map(|(facts, _)| now.saturating_duration_since(facts.queued_at));
+        waits.max().unwrap_or_default()
+    }
+
     /// Adds a job. A full queue makes room by the newest job of its least
     /// important class, which is handed back.
     ///
@@ -292,6 +299,14 @@ mod tests {
             assert_eq!(seen, taken);
             assert_eq!(drain(&mut queue, now).0, left);
         }
+    }
+
+    #[test]
+    fn the_longest_wait_is_that_of_the_oldest_of_any_class() {
+        let start = Instant::now();
+        let queue = queue(start, &[(Normal, 30), (Batch, 10), (Normal, 40)]);
+        assert_eq!(queue.longest_wait(start + 50 * MS), 40 * MS);
+        assert_eq!(Queue::<u32>::new(1).longest_wait(start), 0 * MS);
     }
 
     #[test]
