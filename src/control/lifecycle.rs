@@ -206,6 +206,7 @@ impl Lifecycle {
                 self.fall_back(place);
             }
         }
+        self.routes.look_at_ratios();
         for model in self.models.values_mut() {
             // Memory may have come free elsewhere.
             model.is_dirty |= model.instances.values().any(|instance| instance.is_blocked);

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::catalog::ModelEntry;
 use super::servable::Servable;
-use crate::routing::Route;
+use crate::routing::{Route, Units};
 use crate::telemetry::{RouteMetrics, Telemetry, VersionLabels, VersionMetrics};
 use crate::types::{Code, InferError};
 
@@ -20,6 +20,8 @@ pub struct ServedRoute {
     pub targets: Vec<Result<Arc<Target>, Arc<str>>>,
     pub shadow: Option<Mirrored>,
     pub metrics: Arc<RouteMetrics>,
+    /// Distinct units by variant since the weights in force changed.
+    pub units: Arc<Units>,
 }
 
 /// A variant and the version it stands for.

@@ -207,6 +207,7 @@ impl Record {
             targets,
             shadow,
             metrics,
+            units: Arc::clone(self.ratio.units()),
         }));
     }
 
