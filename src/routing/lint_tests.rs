@@ -1,6 +1,6 @@
-use super::super::document::{Key, ShadowSpec};
-use super::super::tests_support::{document, rule, variant};
 use super::*;
+use crate::routing::document::{Key, ShadowSpec};
+use crate::routing::tests_support::{document, rule, variant};
 
 fn plain() -> RouteDocument {
     document(vec![variant("a", 5.0, None)])

@@ -29,8 +29,8 @@ fn name(route: &Route, slot: u32) -> &VariantName {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests_support::{document, route, variant};
     use super::*;
+    use crate::routing::tests_support::{document, route, variant};
 
     /// The same by trying every slot.
     fn counted(before: &Route, after: &Route) -> f64 {

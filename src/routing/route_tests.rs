@@ -1,10 +1,10 @@
 use http::HeaderMap;
 
-use super::super::document::Key;
-use super::super::tests_support::{
+use super::*;
+use crate::routing::document::Key;
+use crate::routing::tests_support::{
     attributes, document, headers, name, percent, route, rule, variant,
 };
-use super::*;
 
 /// A route that gives everything to `a`, sticky by those keys.
 fn keyed(keys: &[Key]) -> Route {
@@ -183,7 +183,7 @@ fn a_document_becomes_the_route_it_describes() {
     assert_eq!(made.variants, [champion]);
 
     let weights = [(name("a"), percent(40.0))].into_iter().collect();
-    let mut grown = super::super::tests_support::document(vec![variant("a", 1.0, None)]);
+    let mut grown = crate::routing::tests_support::document(vec![variant("a", 1.0, None)]);
     let made = Route::compile(&grown, Some(&weights)).expect("a route");
     assert_eq!(made.variants[1].weight, percent(40.0));
     grown.spec.variants[0].max_weight = Some(percent(30.0));
@@ -193,5 +193,5 @@ fn a_document_becomes_the_route_it_describes() {
 
 #[test]
 fn the_books_have_place_for_all_variants() {
-    assert_eq!(super::super::MAX_VARIANTS, crate::telemetry::MAX_VARIANTS);
+    assert_eq!(crate::routing::MAX_VARIANTS, crate::telemetry::MAX_VARIANTS);
 }

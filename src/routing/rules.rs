@@ -47,7 +47,7 @@ struct Condition {
 enum Test {
     Exact(Box<[u8]>),
     Prefix(Box<[u8]>),
-    Regex(Pattern),
+    Regex(Box<Pattern>),
 }
 
 impl Rules {
@@ -137,9 +137,11 @@ impl Test {
         Ok(match matcher {
             Matcher::Exact(text) => Test::Exact(text.as_bytes().into()),
             Matcher::Prefix(text) => Test::Prefix(text.as_bytes().into()),
-            Matcher::Regex(text) => Test::Regex(
-                Pattern::new(text).map_err(|error| Problem::at(format!("{path}.regex"), error))?,
-            ),
+            Matcher::Regex(text) => {
+                let pattern = Pattern::new(text);
+                let at = |error| Problem::at(format!("{path}.regex"), error);
+                Test::Regex(Box::new(pattern.map_err(at)?))
+            }
         })
     }
 

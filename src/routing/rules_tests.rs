@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::super::tests_support::{headers, rule};
 use super::*;
+use crate::routing::tests_support::{headers, rule};
 
 /// Variants are told apart by the number in their name.
 fn place(of: &VariantName) -> Option<usize> {

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::tests_support::{name, percent, variant};
 use super::*;
+use crate::routing::tests_support::{name, percent, variant};
 
 fn problem(variants: &[VariantSpec]) -> (String, String) {
     let Problem { path, message } = Split::new(variants).expect_err("a problem");

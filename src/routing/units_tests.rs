@@ -1,9 +1,9 @@
 use std::thread;
 
-use super::super::bucket::{Salt, slot};
-use super::super::route::UnitKind;
-use super::super::srm::ln_bayes_factor;
 use super::*;
+use crate::routing::bucket::{Salt, slot};
+use crate::routing::route::UnitKind;
+use crate::routing::srm::ln_bayes_factor;
 
 fn unit(number: usize) -> Unit {
     let hash = Salt::new("fraud/r-01/split").hash(format!("user-{number}").as_bytes());

@@ -1,6 +1,6 @@
-use super::super::document::{Key, OutputComparison};
-use super::super::tests_support::{document, variant};
 use super::*;
+use crate::routing::document::{Key, OutputComparison};
+use crate::routing::tests_support::{document, variant};
 
 type Change = fn(&mut RouteDocument);
 

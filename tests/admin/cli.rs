@@ -12,13 +12,18 @@ use serde_json::{Value, json};
 
 use crate::scripted::{Admin, audit, digest, model, number, status, version};
 
-struct Ended {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 fn run_at(url: &str, args: &[&str]) -> Ended {
+    modelgate(url, &[&["models"], args].concat(), None)
+}
+
+/// Runs the program against the gateway at `url`, with a file as its standard input.
+pub fn modelgate(url: &str, args: &[&str], input: Option<&Path>) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_modelgate"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("MODELGATE_") {
@@ -27,7 +32,8 @@ fn run_at(url: &str, args: &[&str]) -> Ended {
     }
     // A proxy is no way to this machine.
     command.env("http_proxy", "http://127.0.0.1:9").env("USER", "grace");
-    command.arg("models").args(args).args(["--url", url]).stdin(Stdio::null());
+    let stdin = input.map_or(Stdio::null(), |file| fs::File::open(file).expect("a file").into());
+    command.args(args).args(["--url", url]).stdin(stdin);
     let Output { status, stdout, stderr } = command.output().expect("the built program runs");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Ended { code: status.code().expect("a code"), stdout: text(stdout), stderr: text(stderr) }

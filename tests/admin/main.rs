@@ -4,8 +4,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/fake_gateway.rs"]
+#[allow(dead_code, reason = "requests are not sent here")]
+mod fake_gateway;
+
 mod api;
 mod cli;
+mod cli_routes;
 mod extension;
 mod refusals;
+mod routes;
 mod scripted;

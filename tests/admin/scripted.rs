@@ -1,6 +1,8 @@
 //! The admin API in this process, before a lifecycle that answers by script:
 //! the model `absent` is not there, with `stuck` nothing can be done, `broken`
-//! is rejected, and `slow` is never answered.
+//! is rejected, and `slow` is never answered. Routes of these names likewise;
+//! of `broken` a weight is wrong. The gateway beside it has the route
+//! `breast-cancer`, of which one variant is not ready.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -10,19 +12,27 @@ use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use modelgate::api::{net, serve_admin};
+use modelgate::api::{self, net, serve_admin};
 use modelgate::control::{
     Asked, AuditEntry, Command, Control, ControlError, Hold, ModelStatus, ProbeStatus,
-    RegistryStatus, Status, VersionStatus,
+    RegistryStatus, RouteChange, RouteStatus, Status, TrafficChange, VariantState, VariantStatus,
+    VersionStatus,
 };
+use modelgate::request::Gateway;
+use modelgate::routing::{Route, RouteDocument, Units, VersionRef};
+use modelgate::serving::{ServedRoute, Target};
+use modelgate::shadow::Mirror;
+use modelgate::telemetry::VersionLabels;
 use modelgate::types::{
-    DType, Digest, Dim, ModelName, RejectKind, Rejection, Signature, Stage, TensorSpec, Version,
+    DType, Digest, Dim, ModelName, RejectKind, Rejection, Signature, Stage, TensorSpec,
+    VariantName, Version, Weight,
 };
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::fake_gateway;
 use crate::support::http::{Reply, Request};
 
 /// 2026-11-21 12:00:00Z.
@@ -69,7 +79,10 @@ impl Admin {
         let address = listener.address;
         let (stop, stopped) = watch::channel(false);
         let config = Arc::new(ArcSwap::from_pointee(json!({"server": {"admin": "here"}})));
-        let server = runtime.spawn(serve_admin(listener, control.clone(), config, stopped));
+        let gateway = gateway();
+        let mirror = Mirror::start(&gateway.telemetry).expect("a mirror");
+        let admin = api::Admin { control: control.clone(), config, gateway, mirror };
+        let server = runtime.spawn(serve_admin(listener, admin, stopped));
         Admin { address, control, asked: Arc::default(), stop, server, runtime }
     }
 
@@ -162,10 +175,26 @@ pub async fn answer_all(mut commands: mpsc::Receiver<Command>, asked: Arc<Mutex<
             }
             // Only the configuration's reload asks for it.
             Command::Apply(_, reply) => drop(reply),
-            Command::ApplyRoutes(_, _, _, reply) => drop(reply),
-            Command::DeleteRoute(_, _, reply) => drop(reply),
-            Command::SetTraffic(_, _, _, reply) => drop(reply),
-            Command::Promote(_, _, _, reply) => drop(reply),
+            Command::ApplyRoutes(documents, dry_run, by, reply) => {
+                let names: Vec<&str> = documents.iter().map(|one| one.name().as_str()).collect();
+                note(format!("apply {} dry_run={dry_run}{}", names.join(","), who(&by)));
+                let changes = documents.iter().map(|one| changed(one.name(), Some(one)));
+                let _ = reply.send(changes.collect());
+            }
+            Command::DeleteRoute(route, by, reply) => {
+                note(format!("delete {route}{}", who(&by)));
+                let _ = reply.send(changed(&route, None));
+            }
+            Command::SetTraffic(route, weights, by, reply) => {
+                let weights = weights.iter().map(|(name, weight)| format!("{name}={weight}"));
+                let weights = weights.collect::<Vec<_>>().join(",");
+                note(format!("traffic {route} [{weights}]{}", who(&by)));
+                let _ = reply.send(of_route(&route).map(|()| route_status(route.as_str())));
+            }
+            Command::Promote(route, promotion, by, reply) => {
+                note(format!("promote {route} {promotion:?}{}", who(&by)));
+                let _ = reply.send(of_route(&route).map(|()| route_status(route.as_str())));
+            }
         }
     }
 }
@@ -185,6 +214,172 @@ fn outcome(model: &ModelName) -> Result<(), ControlError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// What applying or deleting a route comes to: it had a smaller weight before.
+fn changed(name: &ModelName, to: Option<&RouteDocument>) -> Result<RouteChange, ControlError> {
+    of_route(name)?;
+    let before = document(name.as_str());
+    let same = to == Some(&before);
+    let outcome = match to {
+        None => "deleted",
+        Some(_) if same => "unchanged",
+        Some(_) => "changed",
+    };
+    Ok(RouteChange {
+        name: name.clone(),
+        outcome: outcome.to_owned(),
+        revision: 7,
+        moved_units: if same { 0.0 } else { 2.5 },
+        warnings: if same { Vec::new() } else { vec!["a\u{1b}[31m is loading".to_owned()] },
+        before: Some(before),
+    })
+}
+
+fn of_route(name: &ModelName) -> Result<(), ControlError> {
+    match name.as_str() {
+        "absent" => Err(ControlError::UnknownRoute("absent".to_owned())),
+        "stuck" => Err(ControlError::Refused("stuck stands in routes/stuck.yaml".to_owned())),
+        "broken" => Err(ControlError::BadRoute {
+            route: name.clone(),
+            path: "spec.variants.1.weight".to_owned(),
+            message: "version 4 is not there".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A route in which every key is set.
+pub const ROUTE: &str = r#"apiVersion: modelgate.dev/v1
+kind: Route
+metadata:
+  name: NAME
+  labels: {team: health}
+spec:
+  model: breast-cancer
+  variants:
+  - name: champion
+    version: stable
+  - name: candidate
+    version: 3
+    weight: 2.5
+    maxWeight: 50
+  match:
+  - variant: candidate
+    headers: [{name: x-group, exact: staff}]
+  - variant: candidate
+    headers:
+    - {name: x-tenant, prefix: eu-}
+    - {name: user-agent, regex: "curl/[0-9.]+"}
+  stickiness:
+    key: [{header: x-user-id}, {parameter: customer}]
+    salt: cohort-1
+  shadow:
+    version: latest
+    percent: 10
+    compare:
+      outputs: {probabilities: {kind: classScores, rtol: 0.01, atol: 0.001}}
+"#;
+
+pub fn document(name: &str) -> RouteDocument {
+    serde_saphyr::from_str(&ROUTE.replace("NAME", name)).expect("a route")
+}
+
+pub fn weight(percent: f64) -> Weight {
+    Weight::from_percent(percent).expect("a weight")
+}
+
+pub fn route_status(text: &str) -> RouteStatus {
+    let champion = VariantStatus {
+        name: "champion".to_owned(),
+        declared: VersionRef::Label("stable".to_owned()),
+        version: Some(number(2)),
+        digest: Some(digest(2)),
+        weight: weight(95.0),
+        declared_weight: weight(97.5),
+        slots: None,
+        state: VariantState::Ready,
+        reason: None,
+        assigned: 950,
+        fell_back: 0,
+        breaker_open: false,
+    };
+    let candidate = VariantStatus {
+        name: "candidate".to_owned(),
+        declared: VersionRef::Number(number(3)),
+        version: None,
+        digest: None,
+        weight: weight(5.0),
+        declared_weight: weight(2.5),
+        slots: Some((0, 5000)),
+        state: VariantState::Rejected,
+        reason: Some("golden_mismatch: \u{1b}[31moutput 'y' differs".to_owned()),
+        assigned: 50,
+        fell_back: 49,
+        breaker_open: true,
+    };
+    let shadow = VariantStatus {
+        name: "shadow".to_owned(),
+        declared: VersionRef::Latest,
+        weight: weight(10.0),
+        ..champion.clone()
+    };
+    RouteStatus {
+        name: name(text),
+        model: name("breast-cancer"),
+        revision: 6,
+        origin: "routes/cancer.yaml".to_owned(),
+        document: document(text),
+        variants: vec![champion, candidate],
+        shadow: Some(shadow),
+        traffic: Some(TrafficChange {
+            weights: [(VariantName::parse("candidate").expect("a name"), weight(5.0))].into(),
+            actor: "ada".to_owned(),
+            reason: "looks well".to_owned(),
+            since: NOON,
+        }),
+        champion: status_hold(),
+        held_back: Some(number(4)),
+        problems: vec!["candidate: version 3 was rejected".to_owned()],
+        srm_log_bayes_factor: 9.25,
+    }
+}
+
+fn status_hold() -> Option<Hold> {
+    Some(Hold {
+        version: number(2),
+        digest: digest(2),
+        actor: "ada".to_owned(),
+        reason: "3 was\u{1b}[31m late".to_owned(),
+        since: NOON,
+    })
+}
+
+/// Has the model and the route `breast-cancer`: the champion is version 1, the
+/// candidate is not ready; and the model `m0` without a route.
+fn gateway() -> Arc<Gateway> {
+    let gateway = fake_gateway::gateway(1, 2);
+    fake_gateway::publish(&gateway, "breast-cancer", 2);
+    let (name, document) = (name("breast-cancer"), document("breast-cancer"));
+    let model = Arc::clone(gateway.catalog.load().model(name.as_str()).expect("published"));
+    let route = Arc::new(Route::compile(&document, None).expect("valid"));
+    let variants: Vec<VariantName> = route.variants.iter().map(|one| one.name.clone()).collect();
+    let servable = Arc::clone(model.default.as_ref().expect("ready"));
+    let labels = VersionLabels::champion(name.clone(), servable.version());
+    let served = ServedRoute {
+        metrics: gateway.telemetry.route(&name, &variants),
+        route,
+        revision: 6,
+        model,
+        targets: vec![
+            Ok(Arc::new(Target::new(servable, labels))),
+            Err("version 3 was rejected".into()),
+        ],
+        shadow: None,
+        units: Arc::new(Units::new(2)),
+    };
+    gateway.catalog.publish([], [(name, Some(Arc::new(served)))]);
+    Arc::new(gateway)
 }
 
 pub fn name(text: &str) -> ModelName {
@@ -260,13 +455,7 @@ pub fn status() -> Status {
     let kept = VersionStatus { kept: true, ..version(1, Stage::Ready) };
     let cancer = ModelStatus {
         default: Some(number(2)),
-        hold: Some(Hold {
-            version: number(2),
-            digest: digest(2),
-            actor: "ada".to_owned(),
-            reason: "3 was\u{1b}[31m late".to_owned(),
-            since: NOON,
-        }),
+        hold: status_hold(),
         labels: [("stable".to_owned(), number(2))].into(),
         options_error: Some("lanes: expected 1 to 256, got 0".to_owned()),
         ..model("breast-cancer", vec![rejected, served, kept])
@@ -278,7 +467,7 @@ pub fn status() -> Status {
         ..model("on-request", Vec::new())
     };
     Status {
-        routes: Default::default(),
+        routes: Arc::new(vec![Arc::new(route_status("breast-cancer"))]),
         registries: vec![RegistryStatus {
             name: "models".to_owned(),
             location: "/srv/models".to_owned(),

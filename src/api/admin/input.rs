@@ -257,11 +257,11 @@ mod tests {
     #[test]
     fn names_in_the_log_are_plain_and_short() {
         let actor = |actor: &str| asked(Some(actor.to_owned()), None).map(|asked| asked.actor).ok();
-        assert_eq!(asked("Ada Lovelace"), Some("Ada Lovelace".to_owned()));
-        assert_eq!(asked(""), Some(NOBODY.to_owned()));
-        assert_eq!(asked(&"ä".repeat(MAX_ACTOR)), Some("ä".repeat(MAX_ACTOR)));
+        assert_eq!(actor("Ada Lovelace"), Some("Ada Lovelace".to_owned()));
+        assert_eq!(actor(""), Some(NOBODY.to_owned()));
+        assert_eq!(actor(&"ä".repeat(MAX_ACTOR)), Some("ä".repeat(MAX_ACTOR)));
         for bad in ["a\nb", "\u{1b}[31m", &"x".repeat(MAX_ACTOR + 1)] {
-            assert_eq!(asked(bad), None, "{bad:?}");
+            assert_eq!(actor(bad), None, "{bad:?}");
         }
     }
 
