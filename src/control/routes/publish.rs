@@ -134,12 +134,12 @@ impl Record {
     /// Remembers what the versions that it names stand for. Whether that
     /// changed anything.
     fn remember(&mut self, around: &Around<'_>) -> bool {
-        let none = BTreeMap::new();
-        let answers = around.view.as_ref().map_or(&none, |view| &view.answers);
+        // Before the model is known, so is not what the route needs of it.
+        let Some(view) = &around.view else { return false };
         if self.state.stood_for.is_empty() && self.needs.versions.is_empty() {
             return false;
         }
-        Arc::make_mut(&mut self.state).remember(&self.needs.versions, answers)
+        Arc::make_mut(&mut self.state).remember(&self.needs.versions, &view.answers)
     }
 
     /// Makes what requests find of it.
