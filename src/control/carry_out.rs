@@ -299,6 +299,7 @@ impl Lifecycle {
             // What answered before, or was asked for, has callers already. What is newer counts
             // also while a hold keeps it back: the release would let it answer.
             let has_callers = served.contains(&id.content)
+                || model.pinned.contains(&id.content)
                 || hold.as_ref().is_some_and(|hold| hold.digest == id.content.digest);
             let may_answer =
                 |old: &Servable| plan.target == Some(*id) || id.content.version >= old.version();

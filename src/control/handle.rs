@@ -80,7 +80,7 @@ pub enum Command {
     Unload(ModelName, Asked, Reply<()>),
     /// Try a rejected version once more.
     Retry(ModelName, Version, Asked, Reply<()>),
-    /// The newest entries of the audit log, the newest last, at most so many.
+    /// The newest entries of the audit log, of a model or route where one is named, the newest last, at most so many.
     Audit(Option<ModelName>, usize, Reply<Vec<AuditEntry>>),
     /// Make routes, or change them, all or none; only tell what it would do
     /// where the flag says so.

@@ -206,6 +206,7 @@ impl Lifecycle {
                 self.fall_back(place);
             }
         }
+        self.routes.look_at_ratios();
         for model in self.models.values_mut() {
             // Memory may have come free elsewhere.
             model.is_dirty |= model.instances.values().any(|instance| instance.is_blocked);
@@ -302,7 +303,9 @@ impl Lifecycle {
     fn adopt(&mut self, name: &ModelName, source: Arc<dyn Source>, listed: ListedModel) {
         let settings = (self.setup.settings)(name, listed.options.as_deref());
         if let Some(model) = self.models.get_mut(name) {
-            model.is_dirty = true;
+            // Their settings follow from what is listed; those of a new configuration are
+            // looked at anyway.
+            model.is_dirty |= model.listed != listed || !Arc::ptr_eq(&model.source, &source);
             model.source = source;
             model.listed = listed;
             model.adopt(Settings::of(settings, Some(&model.settings)));

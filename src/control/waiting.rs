@@ -31,7 +31,9 @@ impl Lifecycle {
         match command {
             Command::Poke(registry, reply) => give(reply, self.poke(registry)),
             Command::Audit(model, most, reply) => {
-                let of_model = |entry: &&AuditEntry| model.is_none() || entry.model == model;
+                let of_model = |entry: &&AuditEntry| {
+                    model.is_none() || entry.model == model || entry.route == model
+                };
                 let newest = self.audited.iter().rev().filter(of_model).take(most);
                 let mut entries: Vec<AuditEntry> = newest.cloned().collect();
                 entries.reverse();

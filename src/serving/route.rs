@@ -24,7 +24,7 @@ pub struct ServedRoute {
     pub pins: Vec<Arc<Target>>,
     pub shadow: Option<Mirrored>,
     pub metrics: Arc<RouteMetrics>,
-    /// Distinct units by variant, for the books.
+    /// Distinct units by variant since the weights in force changed.
     pub units: Arc<Units>,
 }
 

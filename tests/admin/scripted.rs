@@ -375,7 +375,7 @@ fn gateway() -> Arc<Gateway> {
         ],
         pins: Vec::new(),
         shadow: None,
-        units: Arc::new(Units::new(variants.len())),
+        units: Arc::new(Units::new(2)),
     };
     gateway.catalog.publish([], [(name, Some(Arc::new(served)))]);
     Arc::new(gateway)

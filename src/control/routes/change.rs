@@ -193,7 +193,7 @@ impl Lifecycle {
         // It has the rest, whatever the others are set to later.
         all.remove(&VariantName::champion());
         let mut state = RouteState::clone(&record.state);
-        state.traffic = Some(by_hand(all, by));
+        state.traffic = Some(by_hand(all, by)).filter(|traffic| !traffic.weights.is_empty());
         self.change(name, state, by, "traffic", None, &outcome);
         Ok(())
     }

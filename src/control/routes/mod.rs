@@ -6,12 +6,14 @@
 //! - this file: all routes, by name and by model
 //! - `publish`: resolves those that something happened to, for the next snapshot
 //! - `change`, `check`: what people ask for, and what is refused of it
+//! - `ratio`: whether units are distributed as the weights say
 //! - `status`: how they are told
 
 mod change;
 mod check;
 mod plan;
 mod publish;
+mod ratio;
 mod state;
 mod status;
 
@@ -22,6 +24,7 @@ use std::sync::atomic::AtomicUsize;
 pub(super) use change::Changed;
 use plan::RoutePlan;
 pub(super) use plan::{ModelView, Underway};
+use ratio::Ratio;
 use state::Dropped;
 pub(super) use state::RouteState;
 pub(super) use status::counted;
@@ -64,6 +67,7 @@ struct Record {
     served: Option<Arc<ServedRoute>>,
     /// Samples for its shadow that wait, whatever version that is.
     waiting: Arc<AtomicUsize>,
+    ratio: Ratio,
     status: Option<Arc<RouteStatus>>,
 }
 
@@ -170,6 +174,7 @@ impl Routes {
             plan: RoutePlan::default(),
             served: before.as_ref().and_then(|one| one.served.clone()),
             waiting: before.as_ref().map(|one| Arc::clone(&one.waiting)).unwrap_or_default(),
+            ratio: Ratio::default(),
             status: None,
         };
         if let Some(document) = record.document() {
@@ -177,6 +182,10 @@ impl Routes {
             if let Err(problem) = &record.compiled {
                 tracing::error!(route = %name, %problem, "a route cannot be served");
             }
+        }
+        if let (Ok(route), Some(document)) = (&record.compiled, record.document()) {
+            let ratio = before.as_ref().map(|before| &before.ratio);
+            record.ratio = Ratio::of(route, document, ratio);
         }
         let model = record.model().cloned();
         if let Some(model) = &model {
@@ -270,6 +279,15 @@ impl Routes {
 
     pub(super) fn states(&self) -> RouteStates {
         self.by_name.iter().map(|(name, one)| (name.clone(), Arc::clone(&one.state))).collect()
+    }
+
+    /// Looks at the ratio of units of every route that is served.
+    pub(super) fn look_at_ratios(&self) {
+        for record in self.by_name.values() {
+            if let (Some(log), Some(served)) = (record.ratio.look(), &record.served) {
+                served.metrics.set_srm(log);
+            }
+        }
     }
 
     /// As the status shows them.

@@ -11,7 +11,7 @@ use crate::control::lifecycle::Lifecycle;
 use crate::control::model::Model;
 use crate::control::report::{GATEWAY, unix_ms};
 use crate::control::status::{AuditEntry, Hold};
-use crate::routing::{Route, RouteDocument, Units};
+use crate::routing::{Route, RouteDocument};
 use crate::serving::{Mirrored, ModelEntry, Servable, ServedRoute, Snapshot, Target};
 use crate::telemetry::{Telemetry, VersionLabels};
 use crate::types::{ModelName, VariantName};
@@ -134,12 +134,12 @@ impl Record {
     /// Remembers what the versions that it names stand for. Whether that
     /// changed anything.
     fn remember(&mut self, around: &Around<'_>) -> bool {
-        let none = BTreeMap::new();
-        let answers = around.view.as_ref().map_or(&none, |view| &view.answers);
+        // Before the model is known, so is not what the route needs of it.
+        let Some(view) = &around.view else { return false };
         if self.state.stood_for.is_empty() && self.needs.versions.is_empty() {
             return false;
         }
-        Arc::make_mut(&mut self.state).remember(&self.needs.versions, answers)
+        Arc::make_mut(&mut self.state).remember(&self.needs.versions, &view.answers)
     }
 
     /// Makes what requests find of it.
@@ -183,10 +183,6 @@ impl Record {
                 metrics
             }
         };
-        let units = match known {
-            Some(before) => Arc::clone(&before.units),
-            None => Arc::new(Units::new(route.variants.len())),
-        };
         let pins = around.entry.ready.values().map(|servable| {
             let before = before.and_then(|before| {
                 let same = |pin: &&Arc<Target>| pin.servable.version() == servable.version();
@@ -204,7 +200,7 @@ impl Record {
             pins,
             shadow,
             metrics,
-            units,
+            units: Arc::clone(self.ratio.units()),
         }));
     }
 

@@ -271,6 +271,26 @@ fn a_champion_that_is_kept_is_remembered_and_told() {
 }
 
 #[test]
+fn what_a_version_was_is_remembered_while_the_model_is_not_there() {
+    let mut world = World::new();
+    world.ready("m", &[1, 2]);
+    world.apply("r", "{model: m, variants: [{name: b, version: 1, weight: 10}]}");
+    world.ready("m", &[1, 2]);
+    let before = world.routes.states();
+    let known = world.routes.needs(&name("m"), None).known;
+    assert_eq!(known, BTreeSet::from([content(1)]));
+    let mut restarted = World::new();
+    restarted.routes = Routes::new(before.clone());
+    restarted.publish(ModelChanges::new());
+    assert_eq!(restarted.routes.states(), before, "no registry has answered yet");
+    restarted.ready("m", &[2]);
+    assert_eq!(restarted.routes.needs(&name("m"), None).known, known, "it may be in the cache");
+    restarted.apply("r", "{model: m}");
+    restarted.ready("m", &[2]);
+    assert_eq!(restarted.routes.needs(&name("m"), None).known, BTreeSet::new());
+}
+
+#[test]
 fn a_files_route_wins_and_leaves_without_a_trace() {
     let mut world = World::new();
     world.ready("m", &[1, 2]);

@@ -75,12 +75,13 @@ impl Belonging {
             spec.variants.iter().map(|one| (&one.name, one.weight, one.max_weight)).collect();
         let champion = reference(document, &VariantName::champion());
         let champion = (document.model(), champion, spec.on_new_version);
-        Belonging {
-            document: number_of(&format!("{document:?}")),
-            split: number_of(&format!("{split:?}")),
-            champion: number_of(&format!("{champion:?}")),
-        }
+        Belonging { document: number(document), split: number(&split), champion: number(&champion) }
     }
+}
+
+/// The same number for the same content, in every release: that of its form in files.
+fn number(value: &impl Serialize) -> u64 {
+    number_of(&serde_json::to_string(value).unwrap_or_default())
 }
 
 impl RouteState {
