@@ -168,10 +168,11 @@ fn text(explanation: &Explanation, more: Vec<(&str, String)>) -> String {
         (false, Some(slot)) => format!("no, by slot {slot}"),
         _ => "no".to_owned(),
     };
-    let mut rows = vec![
-        ("route", explanation.route.to_string()),
-        ("variant", format!("{}, by {}", explanation.variant, explanation.by)),
-    ];
+    let variant = match &*explanation.by {
+        "pin" => format!("pinned; without that {}", explanation.variant),
+        by => format!("{}, by {by}", explanation.variant),
+    };
+    let mut rows = vec![("route", explanation.route.to_string()), ("variant", variant)];
     rows.extend(more);
     rows.extend([
         ("unit", format!("{} ({})", explanation.unit, explanation.unit_kind)),

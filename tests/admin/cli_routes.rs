@@ -276,8 +276,12 @@ fn a_bucket_is_the_same_with_and_without_a_gateway() {
         let here = run_at(NOWHERE, &[&local, request].concat(), 0).stdout;
         let here: Value = serde_json::from_str(&here).expect("JSON");
         for (key, value) in here.as_object().expect("fields") {
-            assert_eq!(there[key], *value, "{request:?} {key}");
+            // A file does not know that the shadow is not ready.
+            if key != "mirrored" {
+                assert_eq!(there[key], *value, "{request:?} {key}");
+            }
         }
+        assert_eq!(there["mirrored"], false);
         assert_eq!(there["version"], 1);
     }
     let staff = ["bucket", "test", "--route", "breast-cancer", "--header", "x-group=staff"];

@@ -213,6 +213,7 @@ fn a_decision_is_explained() {
 
     let pinned = why("key=user-1&version=1");
     assert_eq!((&*pinned.explanation.by, pinned.explanation.propensity), ("pin", 1.0));
+    assert!(!pinned.explanation.mirrored);
     assert_eq!((pinned.version.map(|version| version.get()), pinned.problem), (Some(1), None));
     let missing = why("key=user-1&version=9");
     assert_eq!(missing.version, None);

@@ -71,6 +71,7 @@ fn pinned(route: &ServedRoute, explanation: Explanation, version: &str) -> Resul
             by: "pin".to_owned(),
             range: None,
             propensity: 1.0,
+            mirrored: false,
             ..explanation
         },
         version: answering.as_ref().ok().map(|servable| servable.version()),
@@ -88,9 +89,13 @@ fn chosen(route: &ServedRoute, explanation: Explanation) -> Why {
     let champion = version(0).ok();
     let falls_back = own.is_err() && place != 0 && route.route.falls_back && champion.is_some();
     let stand_in = if falls_back { champion } else { None };
+    let version = own.as_ref().ok().copied().or(stand_in);
+    // A version is not mirrored to itself, nor to one that is not ready.
+    let shadow = route.shadow.as_ref().map(|mirrored| mirrored.target.servable.version());
+    let mirrored = explanation.mirrored && shadow.is_some() && shadow != version;
     Why {
-        explanation,
-        version: own.as_ref().ok().copied().or(stand_in),
+        explanation: Explanation { mirrored, ..explanation },
+        version,
         falls_back,
         problem: own.err().map(|error| error.message.into_owned()),
     }
