@@ -157,6 +157,10 @@ impl Lifecycle {
             for _ in 0..PASSES {
                 self.settle();
                 self.write().await;
+                if !self.waiting.is_empty() {
+                    // Who is answered finds in the status what was answered.
+                    self.report();
+                }
                 self.answer();
                 if self.routes.is_settled() && !self.models.values().any(|one| one.is_dirty) {
                     break;

@@ -72,7 +72,7 @@ impl Lifecycle {
                 }
             }
             Command::DeleteRoute(route, asked, reply) => match self.delete_route(&route, &asked) {
-                Ok(change) => self.wait_for(Changed::Deleted(change, reply)),
+                Ok(change) => self.wait_for(Changed::Deleted(Box::new(change), reply)),
                 Err(error) => give(reply, Err(error)),
             },
             Command::SetTraffic(route, weights, asked, reply) => {

@@ -98,4 +98,8 @@ fn routes_pins_and_weights_outlive_a_kill() {
     assert_eq!(route(&gateway, "sign"), before);
     assert_eq!(answering(&gateway).as_deref(), Some("2"));
     assert_eq!(stage(&gateway, 1), "ready");
+    ok(post(&gateway, "routes/sign/delete", json!({})));
+    gateway.signal(Signal::KILL);
+    gateway.wait(crate::SOON);
+    assert!(route(&launch(), "sign").is_null(), "a deletion as well");
 }

@@ -24,7 +24,7 @@ pub(in crate::control) const ROUTES: usize = 20_000;
 /// What was changed, to be answered once it is written down.
 pub(in crate::control) enum Changed {
     Applied(Vec<RouteChange>, Reply<Vec<RouteChange>>),
-    Deleted(RouteChange, Reply<RouteChange>),
+    Deleted(Box<RouteChange>, Reply<RouteChange>),
     /// Answered with the route as it is then.
     Shown(ModelName, Reply<RouteStatus>),
 }
@@ -293,7 +293,7 @@ impl Lifecycle {
     pub(in crate::control) fn answer_changed(&self, changed: Changed) {
         match changed {
             Changed::Applied(changes, reply) => give(reply, self.written(changes)),
-            Changed::Deleted(change, reply) => give(reply, self.written(change)),
+            Changed::Deleted(change, reply) => give(reply, self.written(*change)),
             Changed::Shown(name, reply) => {
                 let shown = self.route(&name).and_then(|record| {
                     let unknown = || ControlError::UnknownRoute(name.to_string());
