@@ -11,10 +11,10 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests serve build test test-rust test-slow test-clients bench \
-        bench-floor bench-swap test-chaos loadtest verify fuzz clean
+        bench-floor bench-swap bench-overload test-chaos loadtest verify fuzz clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## fetch the ONNX Runtime library (once)
 	@scripts/fetch-onnxruntime.sh >/dev/null
@@ -57,6 +57,9 @@ bench-floor: setup ## the gateway beside empty servers and a bare session, as ra
 
 bench-swap: setup ## 1,000 swaps under load, about 40 minutes; ARGS="--swaps 60" for a short run
 	scripts/bench-swap.sh $(ARGS)
+
+bench-overload: setup ## ten times the load that a model can take, for a minute; ARGS="--secs 10" for less
+	scripts/bench-overload.sh $(ARGS)
 
 loadtest: build ## drive a running gateway; ARGS go to the load generator (ARGS=--help)
 	cargo build --release --locked --package loadtest

@@ -10,6 +10,7 @@ mod bench;
 mod client;
 mod isolation;
 mod models;
+mod overload;
 mod probe;
 mod raw;
 mod requests;
@@ -76,6 +77,8 @@ enum Scenario {
     Batching,
     /// Versions pushed one a second under load.
     Swap(swap::Options),
+    /// Many times the load that a model of 2 ms can take.
+    Overload(overload::Options),
 }
 
 impl Scenario {
@@ -85,6 +88,7 @@ impl Scenario {
             Self::Isolation => "bench-isolation.json",
             Self::Batching => "bench-batching.json",
             Self::Swap(_) => "bench-swap.json",
+            Self::Overload(_) => "bench-overload.json",
         }
     }
 }
@@ -103,14 +107,20 @@ fn main() -> ExitCode {
 /// Returns whether all bars are met.
 fn run(args: &Args) -> Result<bool> {
     let bench = Bench::new(args)?;
-    if !matches!(args.scenario, Scenario::Swap(_)) {
-        bench.keep_to(args.client_core)?;
+    match args.scenario {
+        Scenario::Swap(_) => {}
+        Scenario::Overload(_) => bench.keep_to(args.client_core)?,
+        _ => {
+            bench.needs_clients()?;
+            bench.keep_to(args.client_core)?;
+        }
     }
     let verdict: Verdict = match &args.scenario {
         Scenario::Throughput(options) => throughput::measure(&bench, options)?,
         Scenario::Isolation => isolation::measure(&bench)?,
         Scenario::Batching => batching::measure(&bench)?,
         Scenario::Swap(options) => swap::measure(&bench, options)?,
+        Scenario::Overload(options) => overload::measure(&bench, options)?,
     };
     verdict.print();
     let path = args.out.join(args.scenario.report_name());

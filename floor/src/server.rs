@@ -24,16 +24,18 @@ pub struct Server {
     pub grpc: SocketAddr,
     /// The gateway's; an empty server has none.
     pub admin: Option<SocketAddr>,
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Server {
     /// Starts the gateway on the models of a folder.
     pub fn gateway(bench: &Bench, name: &str, models: &Path) -> Result<Self> {
         let (http, grpc, admin) = (free_address()?, free_address()?, free_address()?);
+        let metrics = free_address()?;
         let mut command = pinned(bench, "modelgate")?;
         command.arg("serve").arg("--models").arg(models);
         command.args(["--http", &http.to_string(), "--grpc", &grpc.to_string()]);
-        command.args(["--metrics", &free_address()?.to_string()]);
+        command.args(["--metrics", &metrics.to_string()]);
         command.args(["--admin", &admin.to_string()]);
         let data = bench.work.join(format!("{name}-data"));
         if data.exists() {
@@ -45,7 +47,7 @@ impl Server {
         }
         command.args(&bench.serve_args);
         let mut server = Self::start(bench, name, command, [http, grpc])?;
-        server.admin = Some(admin);
+        (server.admin, server.metrics) = (Some(admin), Some(metrics));
         server.wait(|| {
             let answer = Probe::connect(http).and_then(|mut probe| probe.get("/v2/health/ready"));
             answer.is_ok_and(|answer| answer.status == 200)
@@ -82,7 +84,7 @@ impl Server {
     ) -> Result<Self> {
         let log = File::create(bench.work.join(format!("{name}.log")))?;
         let process = command.stdout(log.try_clone()?).stderr(log).spawn()?;
-        Ok(Self { name: name.to_owned(), process, http, grpc, admin: None })
+        Ok(Self { name: name.to_owned(), process, http, grpc, admin: None, metrics: None })
     }
 
     fn wait(&mut self, ready: impl Fn() -> bool) -> Result<()> {
