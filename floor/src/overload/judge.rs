@@ -103,7 +103,7 @@ mod tests {
 
     fn outcome(due: u32, took: u32, refused: bool) -> Outcome {
         let refused = refused.then_some(Cow::Borrowed("http_503"));
-        Outcome { due: due * MS, late: 0 * MS, took: took * MS, refused }
+        Outcome { due: due * MS, late: Duration::ZERO, took: took * MS, refused }
     }
 
     #[test]
@@ -122,9 +122,13 @@ mod tests {
             (0..200).map(|i| outcome(i * 10, took, is_bad(i * 10))).collect()
         };
         let before = summary(&run(|_| false, 3), time, 100 * MS);
-        assert_eq!(recovered_after(&run(|_| false, 3), &before, time), 0 * MS);
+        assert_eq!(recovered_after(&run(|_| false, 3), &before, time), Duration::ZERO);
         assert_eq!(recovered_after(&run(|due| due < 300, 3), &before, time), 500 * MS);
-        assert_eq!(recovered_after(&run(|due| due == 900, 3), &before, time), 0 * MS, "one of 25");
+        assert_eq!(
+            recovered_after(&run(|due| due == 900, 3), &before, time),
+            Duration::ZERO,
+            "one of 25"
+        );
         assert_eq!(recovered_after(&run(|_| false, 9), &before, time), time, "slower for good");
         assert_eq!(recovered_after(&[], &before, time), time, "no answer is no recovery");
     }
