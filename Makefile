@@ -12,10 +12,11 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests serve build test test-rust test-slow test-clients bench \
-        bench-floor bench-swap bench-split bench-shadow test-chaos loadtest verify fuzz clean
+        bench-floor bench-swap bench-split bench-shadow bench-overload test-chaos loadtest verify \
+        fuzz clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## fetch the ONNX Runtime library (once)
 	@scripts/fetch-onnxruntime.sh >/dev/null
@@ -64,6 +65,9 @@ bench-split: setup ## a million requests through splits while routes and version
 
 bench-shadow: setup ## the primary's latency with a shadow beside it and without
 	scripts/bench-routes.sh shadow $(ARGS)
+
+bench-overload: setup ## ten times the load that a model can take, for a minute; ARGS="--secs 10" for less
+	scripts/bench-overload.sh $(ARGS)
 
 loadtest: build ## drive a running gateway; ARGS go to the load generator (ARGS=--help)
 	cargo build --release --locked --package loadtest

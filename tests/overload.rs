@@ -142,7 +142,7 @@ fn ten_times_the_load_is_shed_by_class_and_the_rest_is_in_time() {
         }
         // Whatever waits is answered or refused by its deadline.
         tokio::time::sleep(DEADLINE + 10 * RUN).await;
-        let seen = seen.borrow();
+        let seen = seen.take();
         let of = |class| seen.get(&class).expect("some of each class");
         assert_eq!(seen.values().map(Outcomes::all).sum::<usize>(), sent as usize, "{seen:?}");
         assert_eq!(servable.limiter.inside(), 0, "the queue is empty");

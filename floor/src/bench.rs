@@ -42,11 +42,14 @@ impl Bench {
         })
     }
 
+    /// Fails unless the programs that ask are installed.
+    pub fn needs_clients(&self) -> Result<()> {
+        needs("wrk", "wrk")?;
+        needs("h2load", "nghttp2-client")
+    }
+
     /// Keeps this process, and so every client it starts, to one core.
     pub fn keep_to(&self, core: usize) -> Result<()> {
-        for (tool, package) in [("wrk", "wrk"), ("h2load", "nghttp2-client")] {
-            needs(tool, package)?;
-        }
         let mut cores = CpuSet::new();
         cores.set(core);
         sched_setaffinity(None, &cores)

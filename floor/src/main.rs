@@ -10,6 +10,7 @@ mod bench;
 mod client;
 mod isolation;
 mod models;
+mod overload;
 mod probe;
 mod raw;
 mod requests;
@@ -83,6 +84,8 @@ enum Scenario {
     Shadow(shadow::Options),
     /// Variants of a million requests while routes and versions change.
     Split(split::Options),
+    /// Many times the load that a model of 2 ms can take.
+    Overload(overload::Options),
 }
 
 impl Scenario {
@@ -94,6 +97,7 @@ impl Scenario {
             Self::Swap(_) => "bench-swap.json",
             Self::Shadow(_) => "bench-shadow.json",
             Self::Split(_) => "bench-split.json",
+            Self::Overload(_) => "bench-overload.json",
         }
     }
 }
@@ -112,8 +116,13 @@ fn main() -> ExitCode {
 /// Returns whether all bars are met.
 fn run(args: &Args) -> Result<bool> {
     let bench = Bench::new(args)?;
-    if !matches!(args.scenario, Scenario::Swap(_) | Scenario::Shadow(_) | Scenario::Split(_)) {
-        bench.keep_to(args.client_core)?;
+    match args.scenario {
+        Scenario::Swap(_) | Scenario::Shadow(_) | Scenario::Split(_) => {}
+        Scenario::Overload(_) => bench.keep_to(args.client_core)?,
+        _ => {
+            bench.needs_clients()?;
+            bench.keep_to(args.client_core)?;
+        }
     }
     let verdict: Verdict = match &args.scenario {
         Scenario::Throughput(options) => throughput::measure(&bench, options)?,
@@ -122,6 +131,7 @@ fn run(args: &Args) -> Result<bool> {
         Scenario::Swap(options) => swap::measure(&bench, options)?,
         Scenario::Shadow(options) => shadow::measure(&bench, options)?,
         Scenario::Split(options) => split::measure(&bench, options)?,
+        Scenario::Overload(options) => overload::measure(&bench, options)?,
     };
     verdict.print();
     let path = args.out.join(args.scenario.report_name());

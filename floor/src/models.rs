@@ -22,6 +22,8 @@ pub const TINY: Mlp = Mlp { name: "tiny", widths: &[30, 2] };
 pub const MLP_256: Mlp = Mlp { name: "mlp256", widths: &[256, 256, 256] };
 /// About 60 us.
 pub const MLP_60_US: Mlp = Mlp { name: "mlp60us", widths: &[1024, 1024, 512] };
+/// About 2 ms.
+pub const SLOW_2_MS: Mlp = Mlp { name: "slow2ms", widths: &[1024, 2048, 2048, 2048, 2048, 512] };
 /// About 4 to 5 ms.
 pub const SLOW_5_MS: Mlp = Mlp {
     name: "slow5ms",

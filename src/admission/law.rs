@@ -69,7 +69,7 @@ mod tests {
     fn short_waits_raise_the_limit_and_long_ones_lower_it() {
         for (limit, waited, ran, low, high) in [
             // Nothing waits: up by a fifth of the root.
-            (100.0, 0 * MS, 2 * MS, 102.0, 102.0),
+            (100.0, Duration::ZERO, 2 * MS, 102.0, 102.0),
             // The scheduler's waits do not count, nor those of a run's length.
             (100.0, 5 * MS, MS / 10, 102.0, 102.0),
             (100.0, 20 * MS, 20 * MS, 102.0, 102.0),

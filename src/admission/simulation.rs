@@ -11,12 +11,14 @@ use crate::types::Priority;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Time of a run by its rows.
+type Run = fn(u32) -> Duration;
+
 /// A model on one lane.
 struct Lane {
     limiter: Arc<Limiter>,
     began: Instant,
-    /// Time of a run by its rows.
-    run: fn(u32) -> Duration,
+    run: Run,
     most_rows: usize,
     waiting: VecDeque<(Duration, Permit)>,
     running: Vec<(Duration, Permit)>,
@@ -34,7 +36,7 @@ struct Served {
 }
 
 impl Lane {
-    fn new(run: fn(u32) -> Duration, most_rows: usize) -> Lane {
+    fn new(run: Run, most_rows: usize) -> Lane {
         Lane {
             limiter: limiter(2, 512),
             began: Instant::now(),
@@ -134,8 +136,7 @@ fn goodput_stays_near_its_peak_whatever_is_offered() {
 
 #[test]
 fn waits_are_a_few_runs_soon_after_an_overload_begins() {
-    let runs: [(fn(u32) -> Duration, u32); 3] =
-        [(two_ms, 2), (|_| 20 * MS, 20), (|_| 150 * MS, 150)];
+    let runs: [(Run, u32); 3] = [(two_ms, 2), (|_| 20 * MS, 20), (|_| 150 * MS, 150)];
     for (run, ms) in runs {
         for times in [2.0, 10.0] {
             let mut lane = Lane::new(run, 1);
@@ -172,7 +173,7 @@ fn a_limit_recovers_after_overload() {
 #[test]
 fn batches_are_not_choked() {
     // 32 rows take 5.1 ms, so that one lane can serve 6,274 a second.
-    let run: fn(u32) -> Duration = |rows| 2 * MS + rows * MS / 10;
+    let run: Run = |rows| 2 * MS + rows * MS / 10;
     let mut lane = Lane::new(run, 32);
     lane.load(20_000.0, Duration::ZERO, 5 * SECOND);
     let goodput = lane.goodput(SECOND, 5 * SECOND, 100 * MS);

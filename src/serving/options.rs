@@ -27,7 +27,7 @@ pub struct ExecutionOptions {
     pub max_batch_delay: Duration,
     /// Threads of the version's lane.
     pub lanes: usize,
-    /// Requests that may wait for a lane; full means refuse (`queue_full`).
+    /// Most requests that may wait for a lane; full means refuse (`queue_full`).
     pub queue_requests: usize,
     /// Longest wait for a lane; `None` leaves it to the request's deadline.
     pub queue_timeout: Option<Duration>,

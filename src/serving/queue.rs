@@ -306,7 +306,7 @@ mod tests {
         let start = Instant::now();
         let queue = queue(start, &[(Normal, 30), (Batch, 10), (Normal, 40)]);
         assert_eq!(queue.longest_wait(start + 50 * MS), 40 * MS);
-        assert_eq!(Queue::<u32>::new(1).longest_wait(start), 0 * MS);
+        assert_eq!(Queue::<u32>::new(1).longest_wait(start), Duration::ZERO);
     }
 
     #[test]
@@ -341,7 +341,8 @@ mod tests {
             assert_eq!(seen, expected, "{lanes} lanes of {rows_together}, {ahead} ahead");
         }
         let hopeless = Facts { expected: 500 * MS, ..job };
-        let idle = Service { lanes: 1, rows_together: 1, free_in: 0 * MS, predict: &predict };
+        let idle =
+            Service { lanes: 1, rows_together: 1, free_in: Duration::ZERO, predict: &predict };
         assert!(!would_expire(&hopeless, jobs(0), &idle), "the expectation may be wrong");
         assert!(would_expire(&hopeless, jobs(1), &idle));
     }
