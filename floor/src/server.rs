@@ -111,6 +111,20 @@ impl Server {
         Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
     }
 
+    /// CPU time of its threads whose names begin so.
+    pub fn cpu_of_threads(&self, prefix: &str) -> Result<Duration> {
+        let mut ticks = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
+            let folder = thread?.path();
+            if fs::read_to_string(folder.join("comm"))?.starts_with(prefix) {
+                let stat = fs::read_to_string(folder.join("stat"))?;
+                ticks += cpu_ticks(&stat).ok_or("/proc/PID/task/TID/stat has another form")?;
+            }
+        }
+        let per_second = rustix::param::clock_ticks_per_second();
+        Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+    }
+
     /// Memory that the server holds, in bytes.
     pub fn resident_bytes(&self) -> Result<u64> {
         let statm = fs::read_to_string(format!("/proc/{}/statm", self.process.id()))?;
