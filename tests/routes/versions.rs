@@ -1,11 +1,14 @@
 //! Which versions routes load, and how those go.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use std::fs;
 
 use serde_json::json;
 
 use crate::support::gateway::Launch;
-use crate::{apply, ok, post, push, registry, route, stage, start, variant, wait_for};
+use crate::{answering, apply, ok, post, push, registry, route, stage, start, variant, wait_for};
 
 #[test]
 fn a_named_version_is_loaded_beyond_the_policy_and_drains_with_its_route() {
@@ -36,7 +39,7 @@ fn a_rejected_candidate_says_why_and_the_others_answer() {
     assert_eq!((&shown["state"], &shown["version"]), (&json!("rejected"), &json!(3)));
     assert!(shown["reason"].to_string().contains("NoSuchOperator"), "{shown}");
     assert!(route(&gateway, "sign")["problems"].to_string().contains("b: "));
-    assert_eq!(crate::answering(&gateway).as_deref(), Some("2"));
+    assert_eq!(answering(&gateway).as_deref(), Some("2"));
 }
 
 #[test]
@@ -70,4 +73,31 @@ fn a_label_moves_its_variant() {
     wait_for("version 3", &gateway, || version() == 3);
     wait_for("the end of version 1", &gateway, || stage(&gateway, 1).is_null());
     drop(registry);
+}
+
+#[test]
+fn a_champion_that_has_to_be_loaded_first_is_waited_for() {
+    let registry = registry();
+    let gateway = start(&registry);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut answers = BTreeSet::new();
+            while !over.load(Ordering::Relaxed) {
+                answers.insert(answering(&gateway).expect("an answer, whatever changes"));
+            }
+            answers
+        });
+        // The model answered under this name, with version 2; 1 is not loaded.
+        for number in [1, 2, 1] {
+            let spec = json!({"variants": [{"name": "champion", "version": number}]});
+            ok(apply(&gateway, "sign", spec));
+            let version = number.to_string();
+            wait_for("the champion", &gateway, || answering(&gateway).as_ref() == Some(&version));
+        }
+        over.store(true, Ordering::Relaxed);
+        let answers = asking.join().expect("every request was answered");
+        assert_eq!(answers, ["1".to_owned(), "2".to_owned()].into());
+    });
+    assert_eq!(route(&gateway, "sign")["problems"], json!([]));
 }

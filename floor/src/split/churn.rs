@@ -46,8 +46,15 @@ impl Churn {
     /// Puts the route of a run into force.
     pub fn begin(&mut self, gateway: &Server, percent: u32) -> Result<()> {
         self.wait_ready(gateway, self.pushed)?;
-        let version = self.pushed;
-        apply(gateway, &[route(ROUTE, percent, version, None)])
+        apply(gateway, &[route(ROUTE, percent, self.pushed, None)])?;
+        let begun = Instant::now();
+        while !is_route_ready(gateway)? {
+            if begun.elapsed() > PATIENCE {
+                return Err("the route does not become ready".into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// Changes something every 100 ms until it is `over`: what the candidate stands for, rules,
@@ -116,6 +123,14 @@ impl Churn {
         }
         Ok(())
     }
+}
+
+fn is_route_ready(gateway: &Server) -> Result<bool> {
+    let admin = gateway.admin.ok_or("the gateway has no admin address")?;
+    let answer = Probe::connect(admin)?.get(&format!("/admin/v1/routes/{ROUTE}"))?;
+    let shown: Value = serde_json::from_slice(&answer.body)?;
+    let variants = shown["variants"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(!variants.is_empty() && variants.iter().all(|one| one["state"] == "ready"))
 }
 
 fn route(name: &str, percent: u32, version: u64, tenant: Option<&str>) -> Value {

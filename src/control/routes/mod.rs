@@ -35,7 +35,7 @@ use super::settings::{DeclaredRoute, LabelTarget, ModelSettings};
 use super::status::RouteStatus;
 use crate::routing::{Problem, Route, RouteDocument, VersionRef};
 use crate::serving::ServedRoute;
-use crate::types::ModelName;
+use crate::types::{ModelName, VariantName};
 
 /// All routes, and which of them something happened to.
 #[derive(Default)]
@@ -65,6 +65,9 @@ struct Record {
     needs: Needs,
     plan: RoutePlan,
     served: Option<Arc<ServedRoute>>,
+    /// What answers as the champion. It goes on until what should is ready: a
+    /// route that changes fails no request.
+    answering: Option<Content>,
     /// Samples for its shadow that wait, whatever version that is.
     waiting: Arc<AtomicUsize>,
     ratio: Ratio,
@@ -91,6 +94,22 @@ impl Record {
 
     fn model(&self) -> Option<&ModelName> {
         self.document().map(RouteDocument::model)
+    }
+
+    /// What answers as the champion until the version that the document names is ready.
+    fn stands_in(&self) -> Option<Content> {
+        let answering = self.answering?;
+        let champion = VariantName::champion();
+        match (&self.state.champion, state::reference(self.document()?, &champion)) {
+            (Some(pin), _) => (pin.content() != answering).then_some(answering),
+            (None, VersionRef::Number(version)) => {
+                (version != answering.version).then_some(answering)
+            }
+            // Which version a label stands for may have changed.
+            (None, VersionRef::Label(_)) => Some(answering),
+            // The model itself goes on answering until the next one is ready.
+            (None, VersionRef::Default | VersionRef::Latest) => None,
+        }
     }
 
     /// Whether the model may have to load other versions for it than for `before`.
@@ -173,6 +192,7 @@ impl Routes {
             needs: before.as_ref().map(|one| one.needs.clone()).unwrap_or_default(),
             plan: RoutePlan::default(),
             served: before.as_ref().and_then(|one| one.served.clone()),
+            answering: before.as_ref().and_then(|one| one.answering),
             waiting: before.as_ref().map(|one| Arc::clone(&one.waiting)).unwrap_or_default(),
             ratio: Ratio::default(),
             status: None,
@@ -186,6 +206,9 @@ impl Routes {
         if let (Ok(route), Some(document)) = (&record.compiled, record.document()) {
             let ratio = before.as_ref().map(|before| &before.ratio);
             record.ratio = Ratio::of(route, document, ratio);
+        }
+        if record.model() != before.as_ref().and_then(Record::model) {
+            record.answering = None;
         }
         let model = record.model().cloned();
         if let Some(model) = &model {
@@ -241,6 +264,8 @@ impl Routes {
             let mut own = Needs::default();
             if let Some(document) = record.document() {
                 record.state.add_needs(document, label, &mut own);
+                let makes_room = settings.is_some_and(|good| good.resource_preserving);
+                own.pinned.extend(record.stands_in().filter(|_| !makes_room));
             }
             all.pinned.extend(&own.pinned);
             all.versions.extend(&own.versions);

@@ -27,6 +27,8 @@ struct Around<'a> {
     model: Option<&'a Model>,
     view: Option<ModelView<'a>>,
     entry: Arc<ModelEntry>,
+    /// What requests find until now.
+    before: &'a Snapshot,
     telemetry: &'a Telemetry,
 }
 
@@ -65,6 +67,7 @@ impl Routes {
                 model,
                 view: model.map(Model::view),
                 entry: entry.unwrap_or_default(),
+                before,
                 telemetry,
             };
             for route in routes_of_it {
@@ -75,7 +78,10 @@ impl Routes {
                     self.changed = true;
                 }
                 self.changed |= record.remember(&around);
-                record.serve(&around);
+                if record.serve(&around) {
+                    // What answered before may not be needed any more.
+                    self.needy.insert(name.clone());
+                }
                 let hides_a_model = route != name && models.contains_key(&route);
                 if record.show(hides_a_model) {
                     self.is_listed = false;
@@ -98,6 +104,21 @@ impl Lifecycle {
         let traffic = dropped.traffic.map(|_| of("weights_dropped", None));
         let champion = dropped.champion.map(|pin| of("champion_dropped", Some(pin.content())));
         self.unaudited.extend(traffic.into_iter().chain(champion));
+    }
+}
+
+impl Around<'_> {
+    /// What can answer as the champion while that is not ready: what did so
+    /// before, or the model that requests found under the route's name.
+    fn stand_in(
+        &self,
+        route: &Route,
+        before: Option<Content>,
+    ) -> Option<(Content, &Arc<Servable>)> {
+        let found_model = || self.before.route(route.name.as_str()).is_none();
+        let own = || self.view.as_ref()?.default.filter(|_| route.name == route.model);
+        let content = before.or_else(|| own().filter(|_| found_model()))?;
+        Some((content, self.model?.loaded(content)?))
     }
 }
 
@@ -142,11 +163,12 @@ impl Record {
         Arc::make_mut(&mut self.state).remember(&self.needs.versions, &view.answers)
     }
 
-    /// Makes what requests find of it.
-    fn serve(&mut self, around: &Around<'_>) {
+    /// Makes what requests find of it. Whether another content than before
+    /// answers as the champion.
+    fn serve(&mut self, around: &Around<'_>) -> bool {
         let Ok(route) = &self.compiled else {
             self.served = None;
-            return;
+            return false;
         };
         let before = self.served.take();
         let before = before.as_deref();
@@ -166,7 +188,22 @@ impl Record {
             });
             target(variant.name.shared(), stand, before)
         });
-        let targets = targets.collect();
+        let mut targets: Vec<_> = targets.collect();
+        let answered = self.answering;
+        if targets[Route::CHAMPION].is_ok() {
+            self.answering = self.plan.variants.first().and_then(|stand| stand.content);
+        } else if let Some((content, servable)) = around.stand_in(route, answered) {
+            let before = before.and_then(|before| before.targets[Route::CHAMPION].as_ref().ok());
+            let variant = Arc::from(VariantName::CHAMPION);
+            let target = target_of(route, variant, servable, before, around.telemetry);
+            targets[Route::CHAMPION] = Ok(target);
+            self.answering = Some(content);
+            let version = content.version;
+            let problem = format!("champion: version {version} answers until the other is ready");
+            self.plan.problems.push(problem);
+        } else {
+            self.answering = None;
+        }
         let shadow = self.plan.shadow.as_ref().and_then(|stand| {
             let before = before.and_then(|before| Some(&before.shadow.as_ref()?.target));
             let target = target(Arc::from(VariantName::SHADOW), stand, before).ok()?;
@@ -202,6 +239,7 @@ impl Record {
             metrics,
             units: Arc::clone(self.ratio.units()),
         }));
+        self.answering != answered
     }
 
     /// Makes its status. Whether it is another than before.
