@@ -657,3 +657,30 @@ fn what_would_keep_too_much_memory_is_dropped() {
     world.mirror.offer(route.right());
     route.wait_for(ShadowOutcome::Compared, 1);
 }
+
+#[test]
+fn a_shadow_is_shed_before_any_request_is() {
+    let world = World::new();
+    let engine = Box::new(FakeEngine::new(COLUMNS, Duration::ZERO));
+    let route = world.route("pressed", generous(), engine);
+    let (limiter, now) = (Arc::clone(&route.primary.limiter), Instant::now());
+    let mut waiting = Vec::new();
+    while !limiter.is_full(Priority::Shadow) {
+        waiting.push(limiter.enter(Priority::Normal, now).expect("room for what people wait for"));
+    }
+    let before = route.dropped(ShadowDrop::Busy);
+    world.mirror.offer(route.right());
+    assert_eq!(route.dropped(ShadowDrop::Busy), before + 1);
+    for class in [Priority::Critical, Priority::Normal, Priority::Batch] {
+        assert!(route.primary.check_limit(class).is_ok(), "{class:?} is still welcome");
+    }
+    // From here on to the first refusal there is never room for a shadow.
+    while route.primary.check_limit(Priority::Batch).is_ok() {
+        waiting.push(limiter.enter(Priority::Batch, now).expect("room"));
+        assert!(limiter.is_full(Priority::Shadow));
+    }
+    assert!(route.primary.check_limit(Priority::Normal).is_ok(), "batch goes before normal");
+    drop(waiting);
+    world.mirror.offer(route.right());
+    route.wait_for(ShadowOutcome::Compared, 1);
+}

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::bench::{Bench, median};
-use crate::models::MLP_60_US;
+use crate::models::MLP_256;
 use crate::probe::Probe;
 use crate::requests::Requests;
 use crate::server::Server;
@@ -38,7 +38,7 @@ pub struct Options {
     percent: f64,
 }
 
-const MODEL: &str = MLP_60_US.name;
+const MODEL: &str = MLP_256.name;
 const ROUTE: &str = "shadowed";
 const CALLERS: usize = 64;
 /// Connections are opened and threads woken before anything counts.
@@ -53,7 +53,7 @@ pub fn measure(bench: &Bench, options: &Options) -> Result<Verdict> {
     if models.exists() {
         fs::remove_dir_all(&models)?;
     }
-    MLP_60_US.place(&models, Some("versions: {latest: 2}\n"))?;
+    MLP_256.place(&models, Some("versions: {latest: 2}\n"))?;
     let folder = models.join(MODEL);
     fs::create_dir_all(folder.join("2"))?;
     fs::copy(folder.join("1/model.onnx"), folder.join("2/model.onnx"))?;

@@ -13,9 +13,6 @@ use crate::types::Priority;
 /// A request may take so many times its run.
 const TOLERANCE: f64 = 2.0;
 
-/// And wait at least so long, in seconds: waits below this are the scheduler's.
-const MIN_WAIT: f64 = 0.005;
-
 /// How far one run moves the limit towards where it points.
 const SMOOTHING: f64 = 0.2;
 
@@ -24,12 +21,14 @@ const SMOOTHING: f64 = 0.2;
 const SHORT_RUN: f64 = 0.02;
 
 /// The limit after a run of `ran` whose requests had waited for `waited`, with
-/// `ran` the time of the whole batch. Where waits are short it grows by the
-/// root of itself and so stays high for bursts; where they are long it falls
-/// by a tenth each run, and comes to rest where requests wait for some runs.
-pub(super) fn next_limit(limit: f64, waited: Duration, ran: Duration) -> f64 {
+/// `ran` the time of the whole batch, for a model whose requests may wait for
+/// `patience` or for a run, whichever is longer. Where waits are short the
+/// limit grows by the root of itself and so stays high for bursts; where they
+/// are long it falls by a tenth each run, and comes to rest where requests wait
+/// for about that.
+pub(super) fn next_limit(limit: f64, waited: Duration, ran: Duration, patience: Duration) -> f64 {
     let (waited, ran) = (waited.as_secs_f64(), ran.as_secs_f64());
-    let fair = (TOLERANCE * ran).max(ran + MIN_WAIT);
+    let fair = (TOLERANCE * ran).max(ran + patience.as_secs_f64());
     let gradient = (fair / (waited + ran)).clamp(0.5, 1.0);
     let aim = limit * gradient + limit.sqrt();
     let step = SMOOTHING * (ran / SHORT_RUN).clamp(1.0, 1.0 / SMOOTHING);
@@ -80,7 +79,7 @@ mod tests {
             (100.0, 1_000 * MS, 100 * MS, 60.0, 60.0),
             (100.0, 60 * MS, 40 * MS, 93.0, 97.0),
         ] {
-            let next = next_limit(limit, waited, ran);
+            let next = next_limit(limit, waited, ran, 5 * MS);
             assert!(
                 (low - 1e-9..=high + 1e-9).contains(&next),
                 "{limit} {waited:?} {ran:?}: {next}"
@@ -95,9 +94,21 @@ mod tests {
             for _ in 0..200 {
                 // Always full: who enters waits for all before it.
                 let waited = ran.mul_f64((limit / lanes - 1.0).max(0.0));
-                limit = next_limit(limit, waited, ran);
+                limit = next_limit(limit, waited, ran, 5 * MS);
             }
             assert!((3.0..=most).contains(&limit), "{ran:?} on {lanes}: {limit}");
+        }
+    }
+
+    #[test]
+    fn the_limit_lets_requests_wait_for_as_long_as_they_may() {
+        for (patience, low, high) in [(5, 3.0, 7.0), (100, 45.0, 70.0), (500, 230.0, 290.0)] {
+            let mut limit: f64 = 512.0;
+            for _ in 0..1_000 {
+                let waited = (2 * MS).mul_f64((limit - 1.0).max(0.0));
+                limit = next_limit(limit, waited, 2 * MS, patience * MS);
+            }
+            assert!((low..=high).contains(&limit), "{patience} ms: {limit}");
         }
     }
 

@@ -9,11 +9,14 @@ use super::law::{admits, idle_after, next_limit};
 use crate::telemetry::ModelMetrics;
 use crate::types::Priority;
 
-/// Between what a limit moves. At most 65,535 enter, whatever `max` says.
+/// Between what a limit moves, and what it aims at. At most 65,535 enter,
+/// whatever `max` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimiterOptions {
     pub min: usize,
     pub max: usize,
+    /// How long requests may wait where more come than can be answered.
+    pub patience: Duration,
 }
 
 /// One for each model, over all its versions. Only work that waits for lanes
@@ -29,6 +32,8 @@ pub struct Limiter {
     limit: AtomicU64,
     /// Least and most, 32 bits each.
     bounds: AtomicU64,
+    /// Nanoseconds.
+    patience: AtomicU64,
     began: Instant,
     /// From when on the model is idle unless it runs again; nanoseconds from `began`.
     idle_at: AtomicU64,
@@ -52,17 +57,20 @@ impl Limiter {
             inside: AtomicU64::new(0),
             limit: AtomicU64::new(0),
             bounds: AtomicU64::new(0),
+            patience: AtomicU64::new(0),
             began: Instant::now(),
             idle_at: AtomicU64::new(0),
             metrics,
         };
-        limiter.set_bounds(LimiterOptions { min: 1, max: usize::MAX });
+        limiter.set_bounds(LimiterOptions { min: 1, max: usize::MAX, patience: Duration::ZERO });
         Arc::new(limiter)
     }
 
     /// Takes over the bounds of a version that is loaded. The limit begins
     /// anew where they differ.
     pub fn set_bounds(&self, options: LimiterOptions) {
+        let patience = u64::try_from(options.patience.as_nanos()).unwrap_or(u64::MAX);
+        self.patience.store(patience, Ordering::Relaxed);
         let max = options.max.clamp(1, usize::from(u16::MAX)) as u64;
         let min = (options.min.max(1) as u64).min(max);
         if self.bounds.swap(min << 32 | max, Ordering::Relaxed) != min << 32 | max {
@@ -103,7 +111,8 @@ impl Limiter {
     pub fn observe(&self, waited: Duration, ran: Duration, now: Instant) {
         let (min, max) = self.bounds();
         self.idle_at.store(self.nanos(now + idle_after(ran)), Ordering::Relaxed);
-        self.set(next_limit(self.learnt(), waited, ran).clamp(min, max));
+        let patience = Duration::from_nanos(self.patience.load(Ordering::Relaxed));
+        self.set(next_limit(self.learnt(), waited, ran, patience).clamp(min, max));
     }
 
     /// The limit at this moment.
@@ -156,7 +165,7 @@ pub(super) mod tests {
         let name = ModelName::parse("m").expect("a name");
         let metrics = Telemetry::new(TelemetryOptions::default()).model(&name);
         let limiter = Limiter::new(metrics);
-        limiter.set_bounds(LimiterOptions { min, max });
+        limiter.set_bounds(LimiterOptions { min, max, patience: Duration::from_millis(5) });
         limiter
     }
 
@@ -197,7 +206,7 @@ pub(super) mod tests {
             limiter.observe(Duration::ZERO, second, start);
         }
         assert_eq!(limiter.limit(), 40);
-        limiter.set_bounds(LimiterOptions { min: 1, max: 1_000_000 });
+        limiter.set_bounds(LimiterOptions { min: 1, max: 1_000_000, patience: Duration::ZERO });
         assert_eq!(limiter.limit(), 65_535);
     }
 

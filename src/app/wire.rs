@@ -127,6 +127,7 @@ fn execution(options: &config::ServingOptions) -> ExecutionOptions {
         max_batch_delay: Duration::from_micros(options.max_batch_delay_us),
         lanes: options.lanes,
         queue_requests: options.queue_requests,
+        queue_wait: Duration::from_millis(options.queue_wait_ms),
         queue_timeout: match options.queue_timeout_ms {
             0 => None,
             ms => Some(Duration::from_millis(ms)),

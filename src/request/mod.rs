@@ -30,7 +30,7 @@ use crate::admission::ByteBudget;
 use crate::serving::{Catalog, Servable};
 use crate::shadow::Mirror;
 use crate::telemetry::{Protocol, Telemetry};
-use crate::types::{Code, InferError, Priority, Reason};
+use crate::types::{InferError, Priority};
 use chosen::Chosen;
 
 /// What the whole gateway shares on the way of a request.
@@ -61,12 +61,13 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Snapshot::resolve`](crate::serving::Snapshot::resolve); `Unavailable`
-    /// where the model has as many requests waiting as it may.
+    /// where the model has as many requests waiting as it may, or so many that
+    /// this one would be late.
     pub fn route(&self, call: &Call<'_>) -> Result<Ticket<'_>, InferError> {
         let ticket = self.find(call).inspect_err(|error| self.refused(call.protocol, error))?;
-        match ticket.overloaded() {
-            None => Ok(ticket),
-            Some(error) => Err(ticket.failed(call, error)),
+        match ticket.check_room(call) {
+            Ok(()) => Ok(ticket),
+            Err(error) => Err(ticket.failed(call, error)),
         }
     }
 
@@ -98,13 +99,4 @@ impl Gateway {
             unknown.rejected(reason);
         }
     }
-}
-
-/// The refusal of a request whose class has its share of the model's limit.
-fn no_room(servable: &Servable) -> InferError {
-    let message = format!(
-        "model '{}' has as many requests waiting as it can answer in time; try again later",
-        servable.name()
-    );
-    InferError::rejected(Code::Unavailable, Reason::Limit, message)
 }

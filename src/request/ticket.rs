@@ -10,7 +10,7 @@ use super::begun::{Begun, Spare};
 use super::call::Call;
 use super::chosen::{Chosen, Variant};
 use super::id::RequestId;
-use super::{Bound, Gateway, bind, no_room};
+use super::{Bound, Gateway, bind};
 use crate::admission::Passage;
 use crate::routing::{Attributes, By, Route};
 use crate::serving::{Running, Servable, ServedRoute, Wanted, Work};
@@ -58,10 +58,16 @@ impl<'g> Ticket<'g> {
         }
     }
 
-    /// Why the request is refused before its body is read.
-    pub(super) fn overloaded(&self) -> Option<InferError> {
-        let servable = self.any_servable()?;
-        servable.limiter.is_full(self.priority).then(|| no_room(servable))
+    /// Refuses what there would be no room or no time for, before its body is read.
+    pub(super) fn check_room(&self, call: &Call<'_>) -> Result<(), InferError> {
+        let Some(servable) = self.any_servable() else { return Ok(()) };
+        servable.check_limit(self.priority)?;
+        if self.priority == Priority::Critical {
+            // It goes before those that wait.
+            return Ok(());
+        }
+        let longest = self.gateway.max_request;
+        servable.check_wait(call.timeout.map_or(longest, |timeout| timeout.min(longest)))
     }
 
     /// Lets the route decide where it has not yet, fits a decoded request to

@@ -2,7 +2,7 @@
 //! thread, with greedy batching. When a lane frees up it takes all compatible
 //! work that waits; there is no timer unless one is configured.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,10 @@ use smallvec::SmallVec;
 use super::batching::may_share;
 use super::execute::{Patience, answer_late, run_together};
 use super::job::Job;
-use super::queue::{Facts, Queue, Service, would_expire};
+use super::queue::{Facts, Queue, Service, wait_behind, would_expire};
 use super::servable::Loaded;
 use crate::admission::Limiter;
+use crate::types::Priority;
 
 /// Jobs that a lane looks at in vain before it stops filling a batch.
 const MAX_MISFITS: usize = 64;
@@ -47,6 +48,8 @@ struct Shared {
     model: Arc<Loaded>,
     limiter: Arc<Limiter>,
     state: Mutex<State>,
+    /// How long a normal request would wait behind the others, in nanoseconds.
+    expected_wait: AtomicU64,
     /// Something waits, or nothing will any more.
     news: Condvar,
 }
@@ -82,6 +85,7 @@ impl Lane {
                 listening: 0,
                 is_closed: false,
             }),
+            expected_wait: AtomicU64::new(0),
             news: Condvar::new(),
         });
         // Made first, so that the threads that did start end if one does not.
@@ -93,6 +97,11 @@ impl Lane {
                 .spawn(move || shared.serve(number))?;
         }
         Ok(lane)
+    }
+
+    /// How long a normal request would wait behind those that wait now.
+    pub(super) fn expected_wait(&self) -> Duration {
+        Duration::from_nanos(self.0.expected_wait.load(Ordering::Relaxed))
     }
 
     /// Queues a job. Another one that it pushes out is answered.
@@ -108,6 +117,7 @@ impl Lane {
         }
         let pushed_out = state.queue.push(facts, job).map_err(|_| Refused::Full)?;
         let listening = state.listening;
+        shared.note_wait(&state);
         drop(state);
         if listening == 1 || (listening > 0 && shared.model.options.max_batch_delay.is_zero()) {
             shared.news.notify_one();
@@ -171,6 +181,7 @@ impl Shared {
             state = self.listen(state, None);
         };
         let (mut state, jobs) = self.fill(state, first);
+        self.note_wait(&state);
         let now = Instant::now();
         let bytes = jobs.iter().map(|job| job.work.bytes()).sum();
         state.busy_until[number] = Some(now + self.expected(bytes));
@@ -245,13 +256,30 @@ impl Shared {
     fn would_expire(&self, state: &State, job: &Facts) -> bool {
         let now = job.queued_at;
         let left = |end: &Option<Instant>| end.unwrap_or(now).saturating_duration_since(now);
-        let service = Service {
+        let free_in = state.busy_until.iter().map(left).min().unwrap_or_default();
+        let ahead = state.queue.ahead_of(job.class);
+        self.with_service(state, free_in, |service| would_expire(job, ahead, service))
+    }
+
+    fn note_wait(&self, state: &State) {
+        let ahead = state.queue.ahead_of(Priority::Normal);
+        let wait = self.with_service(state, Duration::ZERO, |service| wait_behind(ahead, service));
+        let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        self.expected_wait.store(nanos, Ordering::Relaxed);
+    }
+
+    fn with_service<T>(
+        &self,
+        state: &State,
+        free_in: Duration,
+        judge: impl FnOnce(&Service<'_>) -> T,
+    ) -> T {
+        judge(&Service {
             lanes: state.busy_until.len(),
             rows_together: self.model.rows_together(),
-            free_in: state.busy_until.iter().map(left).min().unwrap_or_default(),
+            free_in,
             predict: &|bytes| self.expected(bytes),
-        };
-        would_expire(job, state.queue.ahead_of(job.class), &service)
+        })
     }
 
     fn expected(&self, bytes: usize) -> Duration {

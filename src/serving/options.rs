@@ -29,6 +29,9 @@ pub struct ExecutionOptions {
     pub lanes: usize,
     /// Most requests that may wait for a lane; full means refuse (`queue_full`).
     pub queue_requests: usize,
+    /// How long requests may wait for a lane where more come than it can
+    /// answer; the limit of how many may wait is learnt from it.
+    pub queue_wait: Duration,
     /// Longest wait for a lane; `None` leaves it to the request's deadline.
     pub queue_timeout: Option<Duration>,
     /// The longest run that may hold up a network thread.
@@ -44,6 +47,7 @@ impl Default for ExecutionOptions {
             max_batch_delay: Duration::ZERO,
             lanes: 1,
             queue_requests: 512,
+            queue_wait: Duration::from_millis(100),
             queue_timeout: None,
             inline_budget: Duration::from_micros(250),
         }

@@ -172,26 +172,38 @@ fn is_late(facts: &Facts, now: Instant) -> bool {
     left.is_zero() || (left < facts.expected && facts.expected <= had)
 }
 
-/// Whether a job would still wait or run at its deadline, behind `ahead`. One
+/// How long new work waits behind `ahead`, beside what runs now.
+pub(super) fn wait_behind(ahead: Amount, service: &Service<'_>) -> Duration {
+    let lanes = u32::try_from(service.lanes.max(1)).unwrap_or(u32::MAX);
+    if service.rows_together <= 1 {
+        return ahead.expected / lanes;
+    }
+    let per_row = ahead.bytes.div_ceil(ahead.rows.max(1));
+    let batches = u32::try_from(ahead.rows / service.rows_together).unwrap_or(u32::MAX);
+    (service.predict)(per_row * service.rows_together).saturating_mul(batches) / lanes
+}
+
+/// Whether a job would be late behind `ahead`, or wait for too long of its time. One
 /// that need not wait is tried, whatever is expected of it: else an
 /// expectation that is wrong would never be put right.
 pub(super) fn would_expire(job: &Facts, ahead: Amount, service: &Service<'_>) -> bool {
-    let lanes = u32::try_from(service.lanes.max(1)).unwrap_or(u32::MAX);
-    let (wait, run) = if service.rows_together > 1 {
+    let run = if service.rows_together > 1 {
         // Full batches go first, then one of the rest with this job in it.
         let rows = ahead.rows + job.rows;
         let per_row = (ahead.bytes + job.bytes).div_ceil(rows.max(1));
-        let full = ahead.rows / service.rows_together;
-        let rest = rows - full * service.rows_together;
-        let batch = (service.predict)(per_row * service.rows_together);
-        let full = u32::try_from(full).unwrap_or(u32::MAX);
-        (batch.saturating_mul(full) / lanes, (service.predict)(per_row * rest))
+        (service.predict)(per_row * (ahead.rows % service.rows_together + job.rows))
     } else {
-        (ahead.expected / lanes, job.expected)
+        job.expected
     };
-    let wait = service.free_in + wait;
+    let wait = service.free_in + wait_behind(ahead, service);
     let has = job.deadline.saturating_duration_since(job.queued_at);
-    !wait.is_zero() && wait + run > has
+    !wait.is_zero() && (wait + run > has || wait > longest_wait(has))
+}
+
+/// How long work that has so much time may expect to wait. Beyond half of it
+/// the newest goes first, so that it would most likely wait for nothing.
+pub(super) fn longest_wait(has: Duration) -> Duration {
+    has / 2
 }
 
 #[cfg(test)]
@@ -322,18 +334,18 @@ mod tests {
         let predict = |bytes: usize| MS + (bytes / 4).saturating_sub(1) as u32 * MS / 10;
         for (lanes, rows_together, free_in, ahead, expected) in [
             (1, 1, 0, 0, false),
-            (1, 1, 0, 99, false),
-            (1, 1, 0, 100, true),
-            (1, 1, 50, 49, false),
-            (1, 1, 50, 50, true),
-            (2, 1, 0, 198, false),
-            (2, 1, 0, 200, true),
+            (1, 1, 0, 50, false),
+            (1, 1, 0, 51, true),
+            (1, 1, 30, 20, false),
+            (1, 1, 30, 21, true),
+            (2, 1, 0, 100, false),
+            (2, 1, 0, 102, true),
             // Nothing ahead, and a lane that is free or should be.
             (1, 1, 100, 0, true),
-            // Sixteen full batches of 32 take 4.1 ms each; the 25th is late.
-            (1, 32, 0, 16 * 32, false),
-            (1, 32, 0, 23 * 32, false),
-            (1, 32, 0, 25 * 32, true),
+            // Full batches of 32 take 4.1 ms each; behind twelve it is half of the time.
+            (1, 32, 0, 5 * 32, false),
+            (1, 32, 0, 12 * 32, false),
+            (1, 32, 0, 13 * 32, true),
         ] {
             let free_in = free_in * MS;
             let service = Service { lanes, rows_together, free_in, predict: &predict };

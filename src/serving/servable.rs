@@ -12,6 +12,7 @@ use super::execute::{Patience, deadline_passed, run_alone};
 use super::job::{Done, Job, NotDone, Pending, Work};
 use super::lane::{Lane, Refused};
 use super::options::{Execution, ExecutionOptions};
+use super::queue::longest_wait;
 use super::turn;
 use crate::admission::{Breaker, Limiter, LimiterOptions};
 use crate::engine::Engine;
@@ -63,7 +64,7 @@ impl Loaded {
     fn waiting_bounds(&self) -> LimiterOptions {
         let lanes = self.options.lanes.max(1);
         let all = self.options.queue_requests + lanes * self.rows_together();
-        LimiterOptions { min: lanes + 1, max: all + all / 8 + 2 }
+        LimiterOptions { min: lanes + 1, max: all + all / 8 + 2, patience: self.options.queue_wait }
     }
 
     pub fn may_batch(&self) -> bool {
@@ -220,6 +221,20 @@ impl Servable {
     /// `Unavailable` with `Reason::Limit`.
     pub fn check_limit(&self, class: Priority) -> Result<(), InferError> {
         if self.limiter.is_full(class) { Err(self.loaded.over_limit(class)) } else { Ok(()) }
+    }
+
+    /// Whether a request that has so much time would wait for a lane for too
+    /// long, for refusing it before its body is read. One load.
+    ///
+    /// # Errors
+    /// `Unavailable` with `Reason::WouldExpire`.
+    pub fn check_wait(&self, has: Duration) -> Result<(), InferError> {
+        match self.lane.get() {
+            Some(Some(lane)) if lane.expected_wait() > longest_wait(has) => {
+                Err(self.loaded.would_expire())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn start_on_lane(&self, work: Work) -> Running {

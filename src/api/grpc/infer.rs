@@ -76,20 +76,20 @@ pub async fn predict(
     let model = std::mem::take(&mut message.model_name);
     let version = std::mem::take(&mut message.model_version);
     let id = message.id.clone();
+    let timeout = headers::timeout(headers);
     let call = Call {
         protocol: Protocol::Grpc,
         model: &model,
         version: &version,
         headers,
-        timeout: None,
+        timeout: timeout.as_ref().ok().copied().flatten(),
         // Its raw contents are its inputs, and whatever else it says was copied.
         body_bytes: 0,
         received,
     };
     let ticket = gateway.route(&call)?;
-    let decoded = headers::timeout(headers)
-        .and_then(|timeout| Ok((timeout, protobuf::decode_infer(&mut message, limits)?)));
-    let (timeout, request) = match decoded {
+    let decoded = timeout.and_then(|_| protobuf::decode_infer(&mut message, limits));
+    let request = match decoded {
         Ok(decoded) => decoded,
         Err(error) => return Err(ticket.failed(&call, error)),
     };
@@ -104,7 +104,7 @@ pub async fn predict(
         });
         Ok((response, answer))
     };
-    let mut begun = ticket.begin(&Call { timeout, ..call }, request)?;
+    let mut begun = ticket.begin(&call, request)?;
     begun.answer(encode).await
 }
 

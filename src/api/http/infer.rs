@@ -1,7 +1,7 @@
 //! `POST /v2/models/{model}[/versions/{version}]/infer`.
 
 use std::iter::once;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
@@ -35,6 +35,7 @@ pub async fn answer(
     body: Incoming,
 ) -> Result<Response<ResponseBody>, InferError> {
     let received = Instant::now();
+    let timeout = headers::timeout(&head.headers);
     let call = Call {
         protocol: match head.headers.contains_key(HEADER_LENGTH) {
             true => Protocol::HttpBinary,
@@ -43,17 +44,20 @@ pub async fn answer(
         model: &target.model,
         version: &target.version,
         headers: &head.headers,
-        timeout: None,
+        timeout: timeout.as_ref().ok().copied().flatten(),
         body_bytes: 0,
         received,
     };
     // Before the body: a request for a model that is not here costs no reading.
     let ticket = face.gateway.route(&call)?;
+    if let Err(error) = timeout {
+        return Err(ticket.failed(&call, error));
+    }
     let read = match read(face, &head.headers, body).await {
         Ok(read) => read,
         Err(error) => return Err(ticket.failed(&call, error)),
     };
-    let call = Call { timeout: read.timeout, body_bytes: read.body.len(), ..call };
+    let call = Call { body_bytes: read.body.len(), ..call };
     let request = match decode(face, &head.headers, &read.body) {
         Ok(request) => request,
         Err(error) => return Err(ticket.failed(&call, error)),
@@ -80,14 +84,12 @@ pub async fn answer(
 
 /// A body as it is decoded.
 struct Read {
-    timeout: Option<Duration>,
     body: Bytes,
     reserved: Reserved,
 }
 
 async fn read(face: &Face, headers: &HeaderMap, body: Incoming) -> Result<Read, InferError> {
     check_content_type(headers)?;
-    let timeout = headers::timeout(headers)?;
     let encoding = match headers.get(header::CONTENT_ENCODING) {
         Some(encoding) => Encoding::of_request(encoding.to_str().unwrap_or("?"))?,
         None => None,
@@ -97,7 +99,7 @@ async fn read(face: &Face, headers: &HeaderMap, body: Incoming) -> Result<Read, 
         body = compression::inflate(encoding, &body, face.limits.max_body_bytes)?;
         reserved.grow(body.len())?;
     }
-    Ok(Read { timeout, body, reserved })
+    Ok(Read { body, reserved })
 }
 
 fn decode<'a>(

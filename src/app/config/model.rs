@@ -26,6 +26,9 @@ pub struct ServingOptions {
     pub queue_requests: usize,
     /// Longest time a request waits for a lane; 0 means as long as its deadline lets it.
     pub queue_timeout_ms: u64,
+    /// How long requests may wait for a lane where more come than it can answer:
+    /// how many may wait is learnt from it.
+    pub queue_wait_ms: u64,
     /// Longest run that `execution: auto` leaves on network threads; 0 means none.
     pub inline_budget_us: u64,
     pub versions: Versions,
@@ -132,6 +135,7 @@ impl Default for ServingOptions {
             lanes: 1,
             queue_requests: 512,
             queue_timeout_ms: 0,
+            queue_wait_ms: 100,
             inline_budget_us: 250,
             versions: Versions::Latest(1),
             keep_previous: 1,
@@ -149,6 +153,7 @@ impl Validate for ServingOptions {
         within("lanes", self.lanes, 1..=256)?;
         within("queue_requests", self.queue_requests, 1..=1_000_000)?;
         within("queue_timeout_ms", self.queue_timeout_ms, 0..=3_600_000)?;
+        within("queue_wait_ms", self.queue_wait_ms, 1..=3_600_000)?;
         within("inline_budget_us", self.inline_budget_us, 0..=1_000_000)?;
         within("keep_previous", self.keep_previous, 0..=100)?;
         match &self.versions {
@@ -177,6 +182,7 @@ pub struct ModelOptions {
     pub lanes: Option<usize>,
     pub queue_requests: Option<usize>,
     pub queue_timeout_ms: Option<u64>,
+    pub queue_wait_ms: Option<u64>,
     pub inline_budget_us: Option<u64>,
     pub versions: Option<Versions>,
     pub keep_previous: Option<usize>,
@@ -238,6 +244,7 @@ impl ModelOptions {
         set(&mut serving.lanes, &self.lanes);
         set(&mut serving.queue_requests, &self.queue_requests);
         set(&mut serving.queue_timeout_ms, &self.queue_timeout_ms);
+        set(&mut serving.queue_wait_ms, &self.queue_wait_ms);
         set(&mut serving.inline_budget_us, &self.inline_budget_us);
         set(&mut serving.versions, &self.versions);
         set(&mut serving.keep_previous, &self.keep_previous);
