@@ -5,11 +5,11 @@
 #
 #   scripts/bench-overload.sh [--secs N] [--times N] [--deadline-ms N] [--batching]
 #
-# The gateway has the first core, the load the second.
+# The gateway has all cores, the load the second; --server-cores 0 after the verb gives it the first alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target=${CARGO_TARGET_DIR:-target}
 cargo build --release --locked --package floor
 cargo build --release --locked --package modelgate --bins
-exec "$target/release/floor" --out "$target" overload "$@"
+exec "$target/release/floor" --out "$target" --server-cores "0-$(($(nproc) - 1))" overload "$@"

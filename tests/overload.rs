@@ -305,3 +305,23 @@ fn what_waits_for_a_lane_is_answered_before_the_gateway_ends() {
     });
     assert!(gateway.wait(Duration::from_secs(20)).success());
 }
+
+#[test]
+fn work_that_was_given_up_keeps_nobody_out() {
+    on_one_thread(async {
+        let servable = servable(512);
+        // A lane with much to do, and callers who all leave before it gets there.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let running: Vec<_> =
+            (0..200).map(|_| servable.start(work(Priority::Normal, deadline))).collect();
+        let hurried = Duration::from_millis(50);
+        let refused = servable.check_wait(hurried).expect_err("there is much ahead");
+        assert_eq!(refused.reason, Some(Reason::WouldExpire));
+        drop(running);
+        let until = Instant::now() + Duration::from_secs(5);
+        while servable.check_wait(hurried).is_err() {
+            assert!(Instant::now() < until, "nothing waits, and nobody may come in");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+}

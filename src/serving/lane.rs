@@ -172,6 +172,8 @@ impl Shared {
             if let Some(job) = state.queue.pop(Instant::now(), Job::is_abandoned, late) {
                 break job;
             }
+            // All that was left may have been late: now nothing waits any more.
+            self.note_wait(&state);
             if !late.is_empty() {
                 return Some(Batch::default());
             }

@@ -146,13 +146,15 @@ impl Telemetry {
         locked(&self.routes).retain(|_, route| route.strong_count() > 0);
     }
 
-    /// The protocol's statistics of a version, over all routes and variants.
+    /// The protocol's statistics of a version, over all routes and variants
+    /// that answer: runs that nobody asked for do not count.
     pub fn statistics(&self, model: &ModelName, version: Version) -> Statistics {
         let versions = locked(&self.versions);
         let handles = versions
             .range(SeriesKey::first(model, version)..)
             .take_while(|(key, _)| key.is_of(model, version))
-            .filter_map(|(_, handles)| handles.iter().rev().find_map(Weak::upgrade));
+            .filter_map(|(_, handles)| handles.iter().rev().find_map(Weak::upgrade))
+            .filter(|version| *version.labels().variant != *VariantName::SHADOW);
         Statistics::of(&render::sum(handles))
     }
 

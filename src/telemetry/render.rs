@@ -185,7 +185,9 @@ fn gauges(page: &mut Page, all: &[Arc<VersionMetrics>]) {
     // These describe the version wherever it is routed: one series for each.
     let versions: Vec<(&VersionLabels, String, Gauges)> = by_version(all)
         .filter_map(|group| {
-            let version = group.last()?;
+            // Handles of a route's variants only count: the version's own has been told.
+            let told = group.iter().rev().find(|version| version.gauges().state.is_some());
+            let version = told.or(group.last())?;
             let labels = version.labels();
             Some((labels, labels.version.to_string(), version.gauges()))
         })

@@ -317,3 +317,30 @@ fn instances_do_not_see_each_other() {
     assert_sample(&one.render(), "modelgate_connections 1");
     assert_sample(&other.render(), "modelgate_connections 0");
 }
+
+#[test]
+fn a_variants_series_do_not_hide_what_is_told_of_its_version() {
+    let telemetry = telemetry();
+    let (_model, _version) = busy(&telemetry);
+    let of_variant = |variant: &str| VersionLabels {
+        route: name("r"),
+        variant: Arc::from(variant),
+        ..labels("m", "3")
+    };
+    let candidate = telemetry.version(of_variant("candidate"));
+    let shadow = telemetry.version(of_variant("shadow"));
+    candidate.finished(Protocol::Grpc, None, Duration::from_micros(10));
+    shadow.executed(1, 1, &RunTimings::default());
+    let page = telemetry.render();
+    for sample in [
+        r#"modelgate_model_state{model="m",version="3",state="ready"} 1"#,
+        r#"modelgate_model_memory_bytes{model="m",version="3"} 1234"#,
+        r#"modelgate_requests_total{model="m",version="3",route="r",variant="candidate",protocol="grpc",code="ok"} 1"#,
+    ] {
+        assert_sample(&page, sample);
+    }
+    let version = Version::parse("3").expect("a version");
+    let statistics = telemetry.statistics(&name("m"), version);
+    assert_eq!(statistics.success.count, 2, "both variants answered");
+    assert_eq!(statistics.execution_count, 1, "nobody asked for the shadow's run");
+}

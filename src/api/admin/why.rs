@@ -60,10 +60,10 @@ pub(super) fn why(snapshot: &Snapshot, name: &ModelName, query: &str) -> Result<
 
 /// A request that names its version.
 fn pinned(route: &ServedRoute, explanation: Explanation, version: &str) -> Result<Why, InferError> {
-    if !route.route.pins {
-        let name = &route.route.name;
-        let message = format!("route '{name}' lets no request name a version (versionPin: refuse)");
-        return Err(InferError::invalid(message));
+    if !route.route.pins
+        && let Err(refused) = route.pinned(version)
+    {
+        return Err(refused);
     }
     let answering = route.resolve(version);
     Ok(Why {
