@@ -64,7 +64,7 @@ pub fn ask_all(gateway: &Server, split: &Split, count: u64, units: u64) -> Resul
         }
         let over_http = (0..HTTP_CALLERS).map(|_| {
             let client = HttpClient::new(authority.clone());
-            run.call(Caller::Http(client, http.clone()))
+            run.call(Caller::Http(client, Box::new(http.clone())))
         });
         let over_grpc = (0..GRPC_CALLERS).map(|number| {
             let sender = senders[(number % GRPC_CONNECTIONS) as usize].clone();
@@ -92,7 +92,7 @@ struct Run<'a> {
 }
 
 enum Caller {
-    Http(HttpClient, Request<Full<Bytes>>),
+    Http(HttpClient, Box<Request<Full<Bytes>>>),
     Grpc(SendRequest<Full<Bytes>>, Bytes, String),
 }
 
