@@ -1,6 +1,6 @@
 //! Which variant a unit belongs to, computed as the documentation says it.
 
-use xxhash_rust::xxh64::xxh64;
+use twox_hash::XxHash64;
 
 /// A split between champion and candidate.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ impl Split {
 
     pub fn is_candidate(&self, unit: &str) -> bool {
         let text = [self.salt.as_bytes(), &[0], unit.as_bytes()].concat();
-        let slot = ((xxh64(&text, 0) >> 32) * 100_000) >> 32;
+        let slot = ((XxHash64::oneshot(0, &text) >> 32) * 100_000) >> 32;
         slot < self.slots
     }
 }
