@@ -36,6 +36,9 @@ use reload::{Reload, Running};
 pub use routes::RoutesError;
 use stop::Signals;
 
+/// From one look for shadows that are gone to the next.
+const FORGET_SHADOWS: Duration = Duration::from_secs(10);
+
 /// How long a check waits for versions that are being written.
 const CHECK_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -167,6 +170,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let running = Running { config, sources, folder };
     tokio::spawn(Reload::new(running, origin, control.clone(), shown).run());
     tokio::spawn(tell_stale(control, Arc::clone(&gateway)));
+    tokio::spawn(forget_shadows(Arc::clone(&gateway)));
 
     let mut stopping = std::pin::pin!(signals.first());
     let loaded = tokio::select! {
@@ -225,6 +229,23 @@ async fn settled(loads: &mut watch::Receiver<Loads>) -> Loads {
             // The lifecycle ended, which it does only with the process.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Drops what is known of shadows that routes no longer have.
+async fn forget_shadows(gateway: Arc<Gateway>) {
+    let mut every = tokio::time::interval(FORGET_SHADOWS);
+    loop {
+        every.tick().await;
+        let gateway = Arc::clone(&gateway);
+        // It may wait for threads that run only where a core would be idle.
+        let forgotten = tokio::task::spawn_blocking(move || {
+            gateway.mirror.forget(&|name| {
+                let snapshot = gateway.catalog.load();
+                snapshot.route(name.as_str()).is_some_and(|served| served.route.shadow.is_some())
+            });
+        });
+        let _ = forgotten.await;
     }
 }
 

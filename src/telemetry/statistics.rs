@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn nothing_ran_yet() {
-        assert_eq!(version().statistics(), Statistics::default());
+        assert_eq!(Statistics::of(&version().totals()), Statistics::default());
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
             version.queued(Duration::from_micros(2));
             version.finished(Protocol::Grpc, None, Duration::from_micros(10));
         }
-        let statistics = version.statistics();
+        let statistics = Statistics::of(&version.totals());
         assert_eq!((statistics.inference_count, statistics.execution_count), (9, 2));
         assert_eq!(statistics.success, DurationStatistics { count: 5, ns: 50_000 });
         assert_eq!(statistics.queue, DurationStatistics { count: 5, ns: 10_000 });
@@ -130,7 +130,7 @@ mod tests {
         let version = version();
         version.finished(Protocol::HttpJson, Some(Code::Unavailable), Duration::from_nanos(5));
         version.finished(Protocol::HttpJson, Some(Code::Internal), Duration::from_nanos(6));
-        let statistics = version.statistics();
+        let statistics = Statistics::of(&version.totals());
         assert_eq!(statistics.fail, DurationStatistics { count: 2, ns: 11 });
         assert_eq!(statistics.success, DurationStatistics::default());
         assert_eq!(statistics.execution_count, 0);

@@ -286,7 +286,7 @@ fn threads_lose_no_count() {
         &page,
         r#"modelgate_request_duration_seconds_bucket{model="m",version="1",variant="champion",le="0.00001"} 7000"#,
     );
-    assert_eq!(version.statistics().success.ns, 7 * 1000 * 7000);
+    assert_eq!(Statistics::of(&version.totals()).success.ns, 7 * 1000 * 7000);
 }
 
 #[test]

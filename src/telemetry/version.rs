@@ -9,7 +9,7 @@ use super::histogram::{LATENCY_BUCKETS, LatencyBuckets};
 use super::labels::code_index;
 use super::model::{RequestCounters, RequestTotals, add_requests};
 use super::shard::{Counter, Level, Sharded};
-use super::{Protocol, Statistics, locked};
+use super::{Protocol, locked};
 use crate::types::{Code, ModelName, Version};
 
 /// What names a version's series.
@@ -195,12 +195,6 @@ impl VersionMetrics {
 
     pub fn labels(&self) -> &VersionLabels {
         &self.labels
-    }
-
-    /// The protocol's statistics, summed over every handle of these series
-    /// since the first of them was made.
-    pub fn statistics(&self) -> Statistics {
-        Statistics::of(&self.totals())
     }
 
     pub(super) fn gauges(&self) -> Gauges {
