@@ -125,6 +125,24 @@ fn a_variant_that_hangs_leaves_the_champion_its_time() {
 }
 
 #[test]
+fn a_variant_that_hangs_where_the_champion_does_not_is_left_alone() {
+    let world = World::new(ALL_TO_CANDIDATE, [Behaviour::Sound, Behaviour::Hangs]);
+    let none = HeaderMap::new();
+    for _ in 0..6 {
+        let asked = Asked { timeout: Some(Duration::from_millis(100)), ..Asked::with(&none) };
+        assert_eq!(world.ask(&asked).expect("in time").variant, "champion");
+    }
+    assert!(world.candidate_is_shut());
+    assert!(world.candidate_runs() <= 3, "{} runs", world.candidate_runs());
+    let world = World::new("{}", [Behaviour::Hangs, Behaviour::Sound]);
+    for _ in 0..6 {
+        let asked = Asked { timeout: Some(Duration::from_millis(20)), ..Asked::with(&none) };
+        let error = world.ask(&asked).expect_err("nobody else answers");
+        assert_eq!(error.code, Code::DeadlineExceeded, "the input may be the reason: {error}");
+    }
+}
+
+#[test]
 fn without_a_fallback_the_variants_failure_is_the_answer() {
     let spec = r#"{
         "variants": [{"name": "candidate", "version": 2, "weight": 100}], "fallback": "none"

@@ -120,10 +120,10 @@ impl<'g> Begun<'g> {
         let failure = match &failed {
             Failed::Nonsense => Some(Failure::NotFinite),
             // Input that the champion cannot take either is the caller's fault.
-            Failed::Error(error) if error.blame == Some(Blame::Run) => {
-                instead.is_ok().then_some(Failure::Error)
+            Failed::Error(error) if error.code == Code::DeadlineExceeded => {
+                instead.is_ok().then_some(Failure::Hang)
             }
-            Failed::Error(error) => blame(error),
+            Failed::Error(error) => blame(error).or(instead.is_ok().then_some(Failure::Error)),
         };
         if let Some(failure) = failure {
             variant.breaker.failed(failure, Instant::now());
@@ -207,8 +207,7 @@ fn tell(servable: &Servable, result: &Result<Done, InferError>, at: Instant) {
     }
 }
 
-/// What a version is certainly to blame for. Of runs that hang its breaker is
-/// told by the threads that see them end.
+/// What a version is certainly to blame for: no input explains it.
 fn blame(error: &InferError) -> Option<Failure> {
     (error.blame == Some(Blame::Broken)).then_some(Failure::Error)
 }

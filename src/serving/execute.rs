@@ -10,7 +10,6 @@ use super::batching::{NotRows, gather, scatter};
 use super::job::{Done, Job, Timings, Wanted, Work};
 use super::options::Execution;
 use super::servable::Loaded;
-use crate::admission::Failure;
 use crate::engine::{EngineError, Input, RunOutputs};
 use crate::telemetry::{RunTimings, VersionMetrics};
 use crate::types::{Blame, Code, InferError, Reason, Shape};
@@ -308,13 +307,10 @@ fn learn(model: &Loaded, bytes: usize, infer: Duration) {
 }
 
 /// Learns from a run that was stopped; `in_vain` says how it was waited for
-/// where that was at its deadline. A version's breaker hears of a hang here,
-/// because callers leave at their deadlines and would not tell it.
+/// where that was at its deadline. The breaker does not hear of it: the input
+/// may be the reason, and whoever sent that must shut nobody out.
 fn learn_from_stop(model: &Loaded, bytes: usize, ran: Duration, in_vain: Option<Patience>) {
     let hangs = hangs(Duration::from_nanos(model.cost.predict(bytes)), ran);
-    if hangs && in_vain.is_some() {
-        model.breaker.failed(Failure::Hang, Instant::now());
-    }
     // What hangs where it belongs says nothing about what runs cost; what
     // holds up a network thread must not do so again.
     if !hangs || in_vain != Some(Patience::UntilDeadline) {

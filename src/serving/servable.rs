@@ -33,8 +33,6 @@ pub struct Loaded {
     pub options: ExecutionOptions,
     pub metrics: Arc<VersionMetrics>,
     pub cost: CostTable,
-    /// Told of runs that hang by the threads that see them end.
-    pub breaker: Arc<Breaker>,
     /// Whether rows of different requests may share a run.
     batches: AtomicBool,
 }
@@ -50,8 +48,7 @@ impl Loaded {
         let budget = u32::try_from(options.inline_budget.as_nanos()).unwrap_or(u32::MAX);
         let batches = AtomicBool::new(options.batching && engine.signature().may_batch());
         let cost = CostTable::new(budget);
-        let breaker = Arc::new(Breaker::new(Arc::clone(&metrics)));
-        Loaded { name, version, engine, options, metrics, cost, breaker, batches }
+        Loaded { name, version, engine, options, metrics, cost, batches }
     }
 
     /// Rows that a lane runs at a time.
@@ -115,7 +112,7 @@ pub struct Servable {
     pub version_text: Bytes,
     /// Of the whole model, over all its versions.
     pub limiter: Arc<Limiter>,
-    pub breaker: Arc<Breaker>,
+    pub breaker: Breaker,
     /// Started when the first dear run comes.
     lane: OnceLock<Option<Lane>>,
 }
@@ -128,7 +125,7 @@ impl Servable {
     ) -> Servable {
         let version_text = Bytes::from(loaded.version.to_string());
         limiter.set_bounds(loaded.waiting_bounds());
-        let breaker = Arc::clone(&loaded.breaker);
+        let breaker = Breaker::new(Arc::clone(&loaded.metrics));
         Servable {
             loaded: Arc::new(loaded),
             model_metrics,
