@@ -149,7 +149,7 @@ fn ten_times_the_load_is_shed_by_class_and_the_rest_is_in_time() {
         let (critical, normal, batch) =
             (of(Priority::Critical), of(Priority::Normal), of(Priority::Batch));
         assert!(critical.ok * 10 >= critical.all() * 9, "{seen:?}");
-        assert!(normal.refused["limit"] > normal.all() / 2, "{seen:?}");
+        assert!(normal.refused.values().sum::<usize>() > normal.all() / 2, "{seen:?}");
         assert!(batch.ok * 10 <= batch.all(), "{seen:?}");
         let served: usize = seen.values().map(|outcomes| outcomes.ok).sum();
         let late: usize = seen.values().map(|outcomes| outcomes.late).sum();
