@@ -178,6 +178,21 @@ fn what_both_cannot_take_is_the_callers_fault() {
 }
 
 #[test]
+fn what_the_champion_makes_no_number_of_either_is_no_fault() {
+    let both = [Behaviour::NotANumber, Behaviour::NotANumber];
+    let world = World::new(ALL_TO_CANDIDATE, both);
+    for _ in 0..6 {
+        assert!(world.ask(&Asked::with(&HeaderMap::new())).is_ok());
+    }
+    assert!(!world.candidate_is_shut());
+    let world = World::new(ALL_TO_CANDIDATE, [Behaviour::Sound, Behaviour::NotANumber]);
+    for _ in 0..6 {
+        assert!(world.ask(&Asked::with(&HeaderMap::new())).is_ok());
+    }
+    assert!(world.candidate_is_shut(), "the champion made a number of it");
+}
+
+#[test]
 fn a_variant_that_keeps_failing_is_left_alone() {
     let world = World::new(ALL_TO_CANDIDATE, [Behaviour::Sound, Behaviour::Fails]);
     for _ in 0..40 {

@@ -118,8 +118,11 @@ impl<'g> Begun<'g> {
         };
         let instead = self.fall_back(&variant).await;
         let failure = match &failed {
-            Failed::Nonsense => Some(Failure::NotFinite),
-            // Input that the champion cannot take either is the caller's fault.
+            // Input that the champion does no better with is the caller's fault.
+            Failed::Nonsense => {
+                let better = instead.as_ref().is_ok_and(|done| !self.is_nonsense(done));
+                better.then_some(Failure::NotFinite)
+            }
             Failed::Error(error) if error.code == Code::DeadlineExceeded => {
                 instead.is_ok().then_some(Failure::Hang)
             }
