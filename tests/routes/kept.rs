@@ -97,7 +97,7 @@ fn routes_pins_and_weights_outlive_a_kill() {
     wait_for("all of it", &gateway, || variant(&gateway, "b")["state"] == "ready");
     assert_eq!(route(&gateway, "sign"), before);
     assert_eq!(crate::champion(&gateway), 2);
-    assert_eq!(stage(&gateway, 1), "ready");
+    wait_for("its status", &gateway, || stage(&gateway, 1) == "ready");
     ok(post(&gateway, "routes/sign/delete", json!({})));
     gateway.signal(Signal::KILL);
     gateway.wait(crate::SOON);

@@ -17,7 +17,7 @@ fn a_named_version_is_loaded_beyond_the_policy_and_drains_with_its_route() {
     assert!(stage(&gateway, 1).is_null(), "the policy is the latest one");
     ok(apply(&gateway, "sign", json!({"variants": [{"name": "b", "version": 1, "weight": 10}]})));
     wait_for("version 1", &gateway, || variant(&gateway, "b")["state"] == "ready");
-    assert_eq!(stage(&gateway, 1), "ready");
+    wait_for("its status", &gateway, || stage(&gateway, 1) == "ready");
     assert_eq!(gateway.get("/v2/models/sign/versions/1/ready").status, 200, "it may be named");
     ok(post(&gateway, "routes/sign/delete", json!({})));
     wait_for("its end", &gateway, || stage(&gateway, 1).is_null());

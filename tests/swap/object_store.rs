@@ -39,7 +39,7 @@ fn a_push_to_a_bucket_is_served_after_a_poke() {
     assert_eq!(command(&gateway, "registry/events").status, 202);
     wait_for("version 2", &gateway, || answering(&gateway).as_deref() == Some("2"));
     eprintln!("served {:?} after the poke", poked.elapsed());
-    assert_eq!(stage(&gateway, 2), "ready");
+    wait_for("its status", &gateway, || stage(&gateway, 2) == "ready");
     let shown = crate::http::Request::get("/admin/v1/config").header("host", "localhost");
     assert!(!shown.send(gateway.admin).text().contains("hush-hush"));
     assert!(gateway.logged().iter().all(|line| !line.to_string().contains("hush-hush")));

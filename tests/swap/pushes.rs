@@ -34,7 +34,7 @@ fn a_push_takes_over_and_what_served_before_is_kept() {
     push(&registry, 3, &sign("Floor").model());
     wait_for("version 3", &gateway, || answering(&gateway).as_deref() == Some("3"));
     wait_for("version 1 goes", &gateway, || version(&gateway, 1).is_null());
-    assert_eq!(stage(&gateway, 2), "ready");
+    wait_for("its status", &gateway, || stage(&gateway, 2) == "ready");
     assert_eq!(status(&gateway, "sign")["unloaded"], serde_json::json!([1]));
     let scrape = Scrape::of(gateway.ops);
     let swaps = |outcome| scrape.sum("modelgate_swaps_total", &[("outcome", outcome)]);
