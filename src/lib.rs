@@ -8,7 +8,8 @@
 //! - [`telemetry`]: metric names, handles and rendering; logs
 //! - [`onnx`]: the ONNX protobuf read safely, before ONNX Runtime sees it
 //! - [`engine`]: sessions of ONNX Runtime; [`routing`]: which version answers;
-//!   [`admission`]: budgets, limits, breakers; [`registry`]: where models come from
+//!   [`admission`]: budgets, limits, breakers; [`registry`]: where models come from;
+//!   [`predictions`]: what was asked and answered, durable
 //! - [`serving`]: the catalog of what is loaded, and where runs take place
 //! - [`shadow`]: requests mirrored to another version, and how its answers compare
 //! - [`request`]: the life of a request; [`control`]: the life of a version,
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod control;
 pub mod engine;
 pub mod onnx;
+pub mod predictions;
 pub mod registry;
 pub mod request;
 pub mod routing;

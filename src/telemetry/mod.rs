@@ -11,6 +11,7 @@ mod histogram;
 mod labels;
 pub mod logs;
 mod model;
+mod prediction_log;
 mod process;
 mod registry;
 mod render;
@@ -31,6 +32,7 @@ use crate::types::{ModelName, VariantName, Version};
 
 pub use labels::{Protocol, RefusedConnection};
 pub use model::{InflightGuard, ModelMetrics};
+pub use prediction_log::{LogMetrics, RecordOutcome};
 pub use process::ConnectionMetrics;
 pub use registry::RegistryMetrics;
 pub use route::{MAX_VARIANTS, RouteMetrics};
@@ -70,6 +72,7 @@ pub struct Telemetry {
     /// By name; they live as long as the process, and configurations name few.
     registries: Mutex<BTreeMap<String, Arc<RegistryMetrics>>>,
     cache_bytes: AtomicU64,
+    log: Arc<LogMetrics>,
 }
 
 impl Telemetry {
@@ -85,6 +88,7 @@ impl Telemetry {
             routes: Mutex::default(),
             registries: Mutex::default(),
             cache_bytes: AtomicU64::new(0),
+            log: Arc::default(),
         }
     }
 
@@ -168,6 +172,11 @@ impl Telemetry {
         self.cache_bytes.store(bytes, Ordering::Relaxed);
     }
 
+    /// What the prediction log counts.
+    pub fn log(&self) -> &Arc<LogMetrics> {
+        &self.log
+    }
+
     pub fn connections(&self) -> &ConnectionMetrics {
         &self.process.connections
     }
@@ -189,6 +198,7 @@ impl Telemetry {
             .map(|(name, metrics)| (name.clone(), Arc::clone(metrics)))
             .collect();
         registry::render(&mut page, &registries, self.cache_bytes.load(Ordering::Relaxed));
+        prediction_log::render(&mut page, &self.log, &models);
         if self.nv_aliases {
             triton::render(&mut page, &versions);
         }

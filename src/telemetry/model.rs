@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::labels::{CODES, code_index};
+use super::prediction_log::RecordOutcome;
 use super::shard::{Counter, Level, Sharded};
 use super::{Protocol, locked};
 use crate::types::{Code, Reason};
@@ -56,6 +57,7 @@ pub(super) type RequestTotals = [[u64; CODES.len()]; Protocol::ALL.len()];
 struct Shard {
     requests: RequestCounters,
     rejected: [Counter; Reason::ALL.len()],
+    records: [Counter; RecordOutcome::ALL.len()],
     inflight: Level,
 }
 
@@ -84,6 +86,18 @@ impl ModelMetrics {
     /// [`ModelMetrics::finished`] or the version's metrics count by its code.
     pub fn rejected(&self, reason: Reason) {
         self.shards.mine().rejected[reason as usize].add(1);
+    }
+
+    /// Counts what became of a request's record.
+    pub fn recorded(&self, outcome: RecordOutcome) {
+        self.shards.mine().records[outcome as usize].add(1);
+    }
+
+    /// By place in [`RecordOutcome::ALL`].
+    pub(super) fn records(&self) -> [u64; RecordOutcome::ALL.len()] {
+        std::array::from_fn(|place| {
+            self.shards.iter().map(|shard| shard.records[place].get()).sum()
+        })
     }
 
     /// Counts a request that ended before a version was chosen, such as one

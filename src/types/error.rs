@@ -31,6 +31,40 @@ pub enum Code {
 }
 
 impl Code {
+    /// In the order of their numbers, which the prediction log writes down: only to be added to.
+    pub const ALL: [Code; 14] = [
+        Code::InvalidArgument,
+        Code::PermissionDenied,
+        Code::NotFound,
+        Code::MethodNotAllowed,
+        Code::TooLarge,
+        Code::ResourceExhausted,
+        Code::Unavailable,
+        Code::FailedPrecondition,
+        Code::Rejected,
+        Code::DeadlineExceeded,
+        Code::Cancelled,
+        Code::UnsupportedMedia,
+        Code::Unimplemented,
+        Code::Internal,
+    ];
+
+    /// Lower-case name of the gRPC status, as metrics and the prediction log tell it.
+    pub fn label(self) -> &'static str {
+        match self.grpc() {
+            1 => "cancelled",
+            3 => "invalid_argument",
+            4 => "deadline_exceeded",
+            5 => "not_found",
+            7 => "permission_denied",
+            8 => "resource_exhausted",
+            9 => "failed_precondition",
+            12 => "unimplemented",
+            13 => "internal",
+            _ => "unavailable",
+        }
+    }
+
     /// HTTP status.
     pub fn http(self) -> u16 {
         match self {

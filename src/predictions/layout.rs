@@ -1,0 +1,74 @@
+//! Where everything stands below the log's folder, `<data>/predictions`.
+//!
+//! ```text
+//! raw/<shard>/<first sequence>.seg       being written
+//! raw/<shard>/<first sequence>.sealed    complete, waits for the archive
+//! raw/<shard>/ledger                     sequence numbers given out, and an open gap
+//! schemas/<id>.json                      what the tensors of records mean
+//! parquet/predictions/model=M/version=V/date=YYYY-MM-DD/hour=HH/<file>.parquet
+//! parquet/labels/date=YYYY-MM-DD/hour=HH/<file>.parquet
+//! archive.jsonl                          what became of each segment; proves completeness
+//! deleted.jsonl                          units whose records were deleted
+//! hash.key                               the key of hashes, made once; for the owner alone
+//! ship.json                              how far the archive was copied to its object store
+//! ```
+
+use std::path::{Path, PathBuf};
+
+pub const ACTIVE: &str = "seg";
+pub const SEALED: &str = "sealed";
+/// Characters of a sequence number in a file's name.
+const DIGITS: usize = 20;
+
+pub fn raw(root: &Path) -> PathBuf {
+    root.join("raw")
+}
+
+/// The folder of one shard.
+pub fn shard(root: &Path, shard: u32) -> PathBuf {
+    raw(root).join(format!("{shard:03}"))
+}
+
+/// A segment of a shard, by the extension [`ACTIVE`] or [`SEALED`].
+pub fn segment(root: &Path, number: u32, first: u64, extension: &str) -> PathBuf {
+    shard(root, number).join(format!("{first:0DIGITS$}.{extension}"))
+}
+
+/// The first sequence number of a segment, by its name.
+pub fn first_of(path: &Path) -> Option<u64> {
+    let stem = path.file_stem()?.to_str()?;
+    let is_number = stem.len() == DIGITS && stem.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| stem.parse().ok()).flatten()
+}
+
+pub fn ledger(root: &Path, number: u32) -> PathBuf {
+    shard(root, number).join("ledger")
+}
+
+pub fn schemas(root: &Path) -> PathBuf {
+    root.join("schemas")
+}
+
+pub fn predictions(root: &Path) -> PathBuf {
+    root.join("parquet").join("predictions")
+}
+
+pub fn labels(root: &Path) -> PathBuf {
+    root.join("parquet").join("labels")
+}
+
+pub fn archive(root: &Path) -> PathBuf {
+    root.join("archive.jsonl")
+}
+
+pub fn deleted(root: &Path) -> PathBuf {
+    root.join("deleted.jsonl")
+}
+
+pub fn hash_key(root: &Path) -> PathBuf {
+    root.join("hash.key")
+}
+
+pub fn shipped(root: &Path) -> PathBuf {
+    root.join("ship.json")
+}
