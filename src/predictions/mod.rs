@@ -5,6 +5,7 @@
 //! `frame`), from which the archive makes Parquet (`archive`). `layout` names
 //! every file.
 
+pub mod account;
 pub mod frame;
 pub mod layout;
 pub mod policy;
@@ -12,6 +13,7 @@ pub mod record;
 pub mod schema;
 pub mod store;
 
+pub use account::{ArchivedFile, SegmentAccount};
 pub use frame::Kind;
 pub use policy::{Level, OnFailure, Policy, Treatment};
 pub use record::{Assignment, Form, Label, Prediction, Role, TensorRecord, Truth};
