@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests serve build test test-rust test-slow test-clients bench \
-        bench-floor bench-swap bench-split bench-shadow bench-overload test-chaos loadtest verify \
+        bench-floor bench-swap bench-split bench-shadow bench-overload bench-archive test-chaos loadtest verify \
         fuzz clean
 
 help: ## this list
@@ -68,6 +68,9 @@ bench-shadow: setup ## the primary's latency with a shadow beside it and without
 
 bench-overload: setup ## ten times the load that a model can take, for a minute; ARGS="--secs 10" for less
 	scripts/bench-overload.sh $(ARGS)
+
+bench-archive: setup-tests ## 20 million records made into Parquet, asked and aged out; ARGS="--records 2000000" for less
+	cargo bench --all-features --locked --bench archive -- --records 20000000 --python $(TEST_PYTHON) $(ARGS)
 
 loadtest: build ## drive a running gateway; ARGS go to the load generator (ARGS=--help)
 	cargo build --release --locked --package loadtest

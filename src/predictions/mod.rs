@@ -6,6 +6,7 @@
 //! every file.
 
 pub mod account;
+pub mod archive;
 pub mod frame;
 pub mod layout;
 pub mod policy;
