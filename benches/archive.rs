@@ -70,7 +70,14 @@ fn schema(version: u64) -> Schema {
     }
 }
 
-fn push(segment: &mut Vec<u8>, header: &Header, number: u64, sequence: u64, of: &Options, schemas: &[Arc<Schema>]) {
+fn push(
+    segment: &mut Vec<u8>,
+    header: &Header,
+    number: u64,
+    sequence: u64,
+    of: &Options,
+    schemas: &[Arc<Schema>],
+) {
     let random = next_random();
     let schema = &schemas[(random % VERSIONS) as usize];
     let id = uuid::Uuid::now_v7().hyphenated().to_string();
@@ -183,7 +190,11 @@ fn main() {
     println!("rows                    {rows} in {files} files");
     println!("raw, bytes a record     {:.1}", each(raw));
     println!("Parquet, bytes a record {:.1}", each(bytes));
-    println!("conversion              {:.1} s, of the processor {:.1} s", took.as_secs_f64(), used.as_secs_f64());
+    println!(
+        "conversion              {:.1} s, of the processor {:.1} s",
+        took.as_secs_f64(),
+        used.as_secs_f64()
+    );
     println!("rows/s                  {:.0}", rows as f64 / took.as_secs_f64());
     println!("rows/s of one core      {:.0}", rows as f64 / used.as_secs_f64());
     println!("peak memory             {} MiB", peak_mib());
@@ -197,22 +208,8 @@ fn main() {
 }
 
 fn ask(python: &str, root: &Path) {
-    let script = r"
-import sys, time, duckdb, pyarrow.dataset as ds
-folder = sys.argv[1]
-started = time.time()
-hours = duckdb.sql(f'''SELECT version, hour, count(*), avg(\"o.score\") FROM
-    read_parquet('{folder}/**/*.parquet', hive_partitioning = true) GROUP BY ALL''').fetchall()
-print(f'DuckDB                  {len(hours)} groups of {sum(h[2] for h in hours)} rows in {time.time() - started:.2f} s')
-started = time.time()
-table = ds.dataset(folder, partitioning='hive').to_table(columns=['hour', 'o.score'])
-hours = table.group_by('hour').aggregate([('o.score', 'mean'), ('o.score', 'count')])
-print(f'PyArrow                 {hours.num_rows} groups of {table.num_rows} rows in {time.time() - started:.2f} s')
-";
-    let status = Command::new(python)
-        .args(["-c", script])
-        .arg(layout::predictions(root))
-        .status()
-        .expect("Python");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/archive.py");
+    let status =
+        Command::new(python).arg(script).arg(layout::predictions(root)).status().expect("Python");
     assert!(status.success());
 }

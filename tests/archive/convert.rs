@@ -5,9 +5,7 @@ use std::sync::Arc;
 use modelgate::predictions::account::{Entry, SegmentAccount};
 use modelgate::predictions::frame::Cause;
 use modelgate::predictions::record::{self, Head, Statistics};
-use modelgate::predictions::{
-    Assignment, Label, Role, SchemaId, Schemas, Truth, layout,
-};
+use modelgate::predictions::{Assignment, Label, Role, SchemaId, Schemas, Truth, layout};
 use modelgate::types::{Code, DType};
 
 use crate::support::segments::{SegmentWriter, Side};
@@ -82,7 +80,10 @@ fn records_of_several_segments_become_rows_of_one_file() {
         assert_eq!(column(&rows, name), expected, "{name}");
     }
     let text = note(&files[&expected[1]], "modelgate.schema").expect("a schema");
-    assert_eq!(serde_json::from_str::<modelgate::predictions::Schema>(&text).ok().as_ref(), Some(&*schema));
+    assert_eq!(
+        serde_json::from_str::<modelgate::predictions::Schema>(&text).ok().as_ref(),
+        Some(&*schema)
+    );
     let ranges = note(&files[&expected[1]], "modelgate.keys").expect("ranges");
     assert!(ranges.contains(r#"{"epoch":7,"shard":1,"first":0,"last":0}"#), "{ranges}");
     let rows = read(&files[&expected[2]]);
@@ -181,7 +182,10 @@ fn a_gap_told_late_and_a_record_written_twice_are_counted_once() {
     segment.seal(kept.root());
     kept.convert();
     let account = account(&kept, 0);
-    assert_eq!(account.gaps, [(4, 3), (12, 1), (14, 2)].map(|(at, count)| (at, count, Cause::Torn)));
+    assert_eq!(
+        account.gaps,
+        [(4, 3), (12, 1), (14, 2)].map(|(at, count)| (at, count, Cause::Torn))
+    );
     assert_eq!((account.first, account.next, account.records), (10, 17, 4));
     let rows = read(parquet(kept.root()).values().next().expect("a file"));
     assert_eq!(column(&rows, "sequence"), ["10", "11", "16", "13"]);

@@ -65,7 +65,9 @@ fn whoever_is_killed_loses_nothing_and_does_nothing_twice() {
             .expect("this program starts");
         // In the middle of something: not before it has begun, and at any moment after.
         let converted = entries_whole(root);
-        wait_for("a step", || entries_whole(root) > converted || child.try_wait().is_ok_and(|ended| ended.is_some()));
+        wait_for("a step", || {
+            entries_whole(root) > converted || child.try_wait().is_ok_and(|ended| ended.is_some())
+        });
         std::thread::sleep(Duration::from_micros(next_random() % 20_000));
         child.kill().expect("killed");
         killed += usize::from(!child.wait().expect("ended").success());
@@ -81,7 +83,9 @@ fn whoever_is_killed_loses_nothing_and_does_nothing_twice() {
         let rows = read(path);
         let shards = column(&rows, "shard").into_iter();
         found.extend(
-            shards.zip(column(&rows, "sequence")).map(|(shard, number)| format!("{shard}/{number}")),
+            shards
+                .zip(column(&rows, "sequence"))
+                .map(|(shard, number)| format!("{shard}/{number}")),
         );
     }
     eprintln!(

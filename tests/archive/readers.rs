@@ -89,7 +89,8 @@ fn value(dice: &mut Dice, dtype: DType) -> (Vec<u8>, Value) {
             (number.to_le_bytes().to_vec(), float(number))
         }
         DType::Bytes => {
-            let texts = ["", "a", "Ünïcødé ✓", "a longer text, with \"quotes\" and\nlines", "ab\0c"];
+            let texts =
+                ["", "a", "Ünïcødé ✓", "a longer text, with \"quotes\" and\nlines", "ab\0c"];
             let text = texts[dice.below(5) as usize];
             let mut packed = (text.len() as u32).to_le_bytes().to_vec();
             packed.extend_from_slice(text.as_bytes());
@@ -361,9 +362,7 @@ fn record(root: &Path) -> Value {
                     let is_large = index == 11 && tensor.whole == Treated::Keep;
                     written += match is_digest && side == Side::Inputs && is_large {
                         true => digest(out, of, &mut seen),
-                        false => {
-                            put(&mut dice, out, of, schema.row_wise, &mut seen, &mut types)
-                        }
+                        false => put(&mut dice, out, of, schema.row_wise, &mut seen, &mut types),
                     };
                 }
                 written
@@ -408,14 +407,8 @@ fn digest(
     (index, prefix, tensor): (u16, &str, &TensorSchema),
     rows: &mut [Map<String, Value>],
 ) -> u16 {
-    let of = Statistics {
-        digest: 0xabc,
-        min: -1.5,
-        max: 2.5,
-        mean: 0.5,
-        std: f64::NAN,
-        non_finite: 3,
-    };
+    let of =
+        Statistics { digest: 0xabc, min: -1.5, max: 2.5, mean: 0.5, std: f64::NAN, non_finite: 3 };
     record::put_digest(out, index, tensor.datatype, &[3, 224, 224], &of);
     for row in rows {
         for (name, seen) in [

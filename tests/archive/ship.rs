@@ -31,8 +31,7 @@ fn start(root: &std::path::Path, bucket: &Bucket) -> Archive {
         retry: Duration::from_millis(50),
         max_retry: Duration::from_millis(200),
     };
-    let options =
-        ArchiveOptions { root: root.to_owned(), keep: Keep::default(), ship: Some(ship) };
+    let options = ArchiveOptions { root: root.to_owned(), keep: Keep::default(), ship: Some(ship) };
     let schemas = Arc::new(Schemas::new(root.to_owned()));
     Archive::start(options, schemas, Arc::<LogMetrics>::default()).expect("started")
 }

@@ -63,8 +63,11 @@ impl Pass {
         let renames = self.renames.iter().cloned().map(Step::Rename);
         let named = self.folders_of_renames(root).into_iter().map(Step::Sync);
         let removals = self.removals.iter().cloned().map(Step::Remove);
-        let left: BTreeSet<PathBuf> =
-            self.removals.iter().filter_map(|path| Some(root.join(path).parent()?.into())).collect();
+        let left: BTreeSet<PathBuf> = self
+            .removals
+            .iter()
+            .filter_map(|path| Some(root.join(path).parent()?.into()))
+            .collect();
         let told = [Step::Lines, Step::Notes];
         let steps = renames.chain(named).chain(told).chain(removals);
         steps.chain(left.into_iter().map(Step::Sync)).chain([Step::End]).collect()

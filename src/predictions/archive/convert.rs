@@ -183,8 +183,7 @@ impl Converter<'_> {
             Some(_) => (String::new(), 0),
             None => (record.model.clone(), record.version),
         };
-        let place =
-            Place::Predictions { hour, schema: record.schema, digested, model, version };
+        let place = Place::Predictions { hour, schema: record.schema, digested, model, version };
         let rows = rows::count(record, schema.as_deref());
         let share = bytes.div_ceil(rows as usize);
         let open = self.place(index, place)?;

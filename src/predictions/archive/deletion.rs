@@ -45,9 +45,15 @@ enum By {
 pub enum Note {
     Asked(Ask),
     /// Requests whose records were taken out: their labels are to go as well.
-    Forgotten { requests: Vec<String> },
+    Forgotten {
+        requests: Vec<String>,
+    },
     /// Nothing of it is left in the archive.
-    Done { id: String, rows: u64, labels: u64 },
+    Done {
+        id: String,
+        rows: u64,
+        labels: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

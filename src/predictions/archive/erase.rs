@@ -51,7 +51,8 @@ pub fn erase(
     let reader = reader.with_projection(mask).build().map_err(ArchiveError::parquet(&place))?;
     for batch in reader {
         let batch = batch.map_err(ParquetError::from).map_err(ArchiveError::parquet(&place))?;
-        let wrong = || ArchiveError::Check { path: place.clone(), what: "the types of its columns" };
+        let wrong =
+            || ArchiveError::Check { path: place.clone(), what: "the types of its columns" };
         let stays = stays(&batch, path, deletions, &mut requests).ok_or_else(wrong)?;
         left.push(stays);
     }

@@ -311,12 +311,7 @@ impl Keeper {
         let mut pass = Pass { at: self.books.length, ..Pass::default() };
         for (path, cause) in going.files {
             let rows = self.books.files.get(&path).map_or(0, |file| file.rows);
-            pass.lines.push(Entry::File(FileChange {
-                path: path.clone(),
-                rows,
-                cause,
-                now: None,
-            }));
+            pass.lines.push(Entry::File(FileChange { path: path.clone(), rows, cause, now: None }));
             pass.removals.push(path);
         }
         let mut freed = 0;

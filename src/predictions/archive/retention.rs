@@ -74,9 +74,8 @@ mod tests {
     const HOUR: i64 = 3_600_000_000;
 
     fn files() -> BTreeMap<String, Stored> {
-        let file = |path: &str, hour, told| {
-            (path.to_owned(), Stored { rows: 1, bytes: 100, hour, told })
-        };
+        let file =
+            |path: &str, hour, told| (path.to_owned(), Stored { rows: 1, bytes: 100, hour, told });
         BTreeMap::from([file("c", 5, 10), file("a", 6, 20), file("b", 9, 30)])
     }
 

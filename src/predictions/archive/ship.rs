@@ -100,8 +100,9 @@ impl Ship {
         let path = layout::shipped(root);
         let cursor: Cursor = match std::fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Cursor::default(),
-            text => serde_json::from_slice(&text.map_err(ArchiveError::io(&path))?)
-                .unwrap_or_default(),
+            text => {
+                serde_json::from_slice(&text.map_err(ArchiveError::io(&path))?).unwrap_or_default()
+            }
         };
         let shipped = Arc::new(AtomicU64::new(cursor.bytes));
         Ok(Ship { root: root.to_owned(), options, cursor, shipped, metrics })
@@ -281,10 +282,7 @@ impl Ship {
     }
 }
 
-async fn read_part(
-    file: &mut tokio::fs::File,
-    path: &Path,
-) -> Result<Vec<u8>, ShipError> {
+async fn read_part(file: &mut tokio::fs::File, path: &Path) -> Result<Vec<u8>, ShipError> {
     let mut part = Vec::new();
     let read = file.take(PART as u64).read_to_end(&mut part).await;
     read.map_err(ArchiveError::io(path))?;

@@ -282,7 +282,8 @@ impl Columns {
                     && items.is_multiple_of(rows)
                     && holds(data, items, || std::iter::once(*element));
                 let shape = shape.get(usize::from(*of_rows)..).unwrap_or_default();
-                let cursor = Cursor { packed: Some(data), items: items / rows, shape, statistics: None };
+                let cursor =
+                    Cursor { packed: Some(data), items: items / rows, shape, statistics: None };
                 right.then_some(cursor)
             }
         }
