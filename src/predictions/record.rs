@@ -330,6 +330,38 @@ fn put_text(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 impl Prediction {
+    /// All of it but the tensors, to be encoded again.
+    pub fn head(&self) -> Head<'_> {
+        Head {
+            event_time: self.event_time,
+            schema: self.schema,
+            model: &self.model,
+            version: self.version,
+            request_id: self.request_id.as_bytes(),
+            trace: self.trace,
+            route: &self.route,
+            revision: self.revision,
+            variant: self.variant.as_bytes(),
+            role: self.role,
+            assignment: self.assignment,
+            propensity: self.propensity,
+            salt: &self.salt,
+            bucket: self.bucket,
+            unit: self.unit,
+            unit_key: self.unit_key.as_bytes(),
+            principal: self.principal.as_bytes(),
+            protocol: self.protocol,
+            code: self.code,
+            reason: &self.reason,
+            queue_us: self.queue_us,
+            infer_us: self.infer_us,
+            total_us: self.total_us,
+            rows: self.rows,
+            batch_rows: self.batch_rows,
+            sampling: self.sampling,
+        }
+    }
+
     /// `None` where the payload is none, or cut short.
     pub fn decode(payload: &Bytes) -> Option<Prediction> {
         let mut read = Reader { payload, at: 0 };
