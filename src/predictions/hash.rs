@@ -50,7 +50,8 @@ impl Hasher {
         }
         std::fs::create_dir_all(root)?;
         let mut key = [0; KEY];
-        let filled = rustix::rand::getrandom(key.as_mut_slice(), rustix::rand::GetRandomFlags::empty())?;
+        let filled =
+            rustix::rand::getrandom(key.as_mut_slice(), rustix::rand::GetRandomFlags::empty())?;
         if filled != KEY {
             return Err(io::Error::other("the system gave too few random bytes"));
         }

@@ -41,7 +41,8 @@ impl Recorder {
         let inputs = signature.inputs.iter();
         let inputs = inputs
             .map(|spec| {
-                let width = if row_wise { table_width(spec).filter(|width| *width <= room) } else { None };
+                let width =
+                    if row_wise { table_width(spec).filter(|width| *width <= room) } else { None };
                 room -= width.unwrap_or(0);
                 let columns = width.map_or_else(Vec::new, |width| columns(spec, width, policy));
                 let treatment = policy.features.get(&*spec.name);
@@ -196,10 +197,8 @@ fn tensor(
     let whole = match treatment.map(treated) {
         _ if digested => Treated::Digest,
         Some(Treated::Bin(_) | Treated::Truncate(_)) if columns.is_empty() => {
-            problems.push(format!(
-                "'{}' has no columns to bin or truncate: it is dropped",
-                spec.name
-            ));
+            problems
+                .push(format!("'{}' has no columns to bin or truncate: it is dropped", spec.name));
             Treated::Drop
         }
         Some(Treated::Bin(_) | Treated::Truncate(_)) | None => Treated::Keep,

@@ -43,10 +43,8 @@ fn texts(values: &[&str]) -> Tensor {
 }
 
 fn recorded(recorder: &Recorder) -> Prediction {
-    let inputs = [
-        floats(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
-        texts(&["Zoë Ångström", "Bob"]),
-    ];
+    let inputs =
+        [floats(&[2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), texts(&["Zoë Ångström", "Bob"])];
     let outputs = [floats(&[2, 2], &[0.1, 0.9, 0.8, 0.2])];
     let mut payload = Vec::new();
     let head = Head { schema: recorder.id, rows: 2, ..Head::default() };
