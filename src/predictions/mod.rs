@@ -5,6 +5,7 @@
 //! `frame`), from which the archive makes Parquet (`archive`). `layout` names
 //! every file.
 
+mod deferred;
 mod digest;
 pub mod frame;
 pub mod hash;
@@ -17,6 +18,7 @@ mod redact;
 pub mod schema;
 pub mod store;
 
+pub use deferred::{Deferred, Encoded};
 pub use frame::Kind;
 pub use hash::Hasher;
 pub use policy::{Level, OnFailure, Policy, Treatment};
