@@ -137,7 +137,7 @@ impl Default for PredictionsConfig {
             defaults: RecordPolicy::default(),
             models: BTreeMap::new(),
             hash_key: None,
-            segment_bytes: 64 << 20,
+            segment_bytes: 16 << 20,
             segment_age_ms: 60_000,
             flush_ms: 200,
             slow_append_ms: 5,
