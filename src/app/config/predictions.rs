@@ -185,6 +185,16 @@ impl PredictionsConfig {
         levels.chain([self.defaults.level]).any(|level| level != Level::Off)
     }
 
+    /// Whether only policies differ: those may change while the gateway runs.
+    pub fn is_same_log(&self, other: &PredictionsConfig) -> bool {
+        let policies = |of: &PredictionsConfig| (of.defaults.clone(), of.models.clone());
+        let (defaults, models) = policies(other);
+        let same = PredictionsConfig { defaults, models, ..self.clone() };
+        same == *other
+            && self.default_level() == other.default_level()
+            && self.records_anything() == other.records_anything()
+    }
+
     /// The level of requests for models that do not exist.
     pub fn default_level(&self) -> predictions::Level {
         self.defaults.level.into()
