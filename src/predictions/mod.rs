@@ -5,6 +5,7 @@
 //! `frame`), from which the archive makes Parquet (`archive`). `layout` names
 //! every file.
 
+pub mod account;
 mod deferred;
 mod digest;
 pub mod frame;
@@ -18,6 +19,7 @@ mod redact;
 pub mod schema;
 pub mod store;
 
+pub use account::{ArchivedFile, SegmentAccount};
 pub use deferred::{Deferred, Encoded};
 pub use frame::Kind;
 pub use hash::Hasher;
