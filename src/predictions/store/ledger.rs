@@ -26,6 +26,9 @@ const AT_SETTLED: usize = 7;
 const AT_DOUBT: usize = 8;
 const FIELDS: usize = 9;
 
+/// No log ever gives out so many numbers.
+pub(super) const MOST: u64 = 1 << 62;
+
 /// What a ledger says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Books {
@@ -43,9 +46,8 @@ pub(super) struct Books {
 impl Books {
     /// Of a file's bytes. `None` where they are no ledger of this shard.
     pub(super) fn decode(bytes: &[u8], shard: u32) -> Option<Books> {
-        let field = |at: usize| {
-            bytes.get(at * 8..)?.first_chunk().map(|eight| u64::from_ne_bytes(*eight))
-        };
+        let field =
+            |at: usize| bytes.get(at * 8..)?.first_chunk().map(|eight| u64::from_ne_bytes(*eight));
         let mut fields = [0; FIELDS];
         for (at, value) in fields.iter_mut().enumerate() {
             *value = field(at)?;
@@ -54,7 +56,11 @@ impl Books {
     }
 
     fn of(fields: [u64; FIELDS], shard: u32) -> Option<Books> {
-        if fields[AT_MAGIC] != MAGIC || fields[AT_SHARD] != u64::from(shard) {
+        let is_whole = fields[AT_MAGIC] == MAGIC
+            && fields[AT_SHARD] == u64::from(shard)
+            && fields[AT_SETTLED] <= fields[AT_NEXT]
+            && fields[AT_NEXT] < MOST;
+        if !is_whole {
             return None;
         }
         let cause =
@@ -62,9 +68,8 @@ impl Books {
         let next = fields[AT_NEXT];
         // A count that was moved on only by half reaches past the next number.
         let count = fields[AT_GAP_COUNT].min(next.saturating_sub(fields[AT_GAP_FROM]));
-        let gap = cause
-            .filter(|_| count > 0)
-            .map(|cause| (fields[AT_GAP_FROM], Gap { count, cause }));
+        let gap =
+            cause.filter(|_| count > 0).map(|cause| (fields[AT_GAP_FROM], Gap { count, cause }));
         Some(Books {
             epoch: fields[AT_EPOCH],
             next,
