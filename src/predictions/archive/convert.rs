@@ -145,7 +145,7 @@ impl Converter<'_> {
             self.name = format!("{:016x}-{:03}-{:020}", header.epoch, header.shard, header.first);
         }
         let mut deleted = 0;
-        let walked = segment.walk(sealed.following, |key, record, bytes| {
+        let walked = segment.walk(sealed, |key, record, bytes| {
             self.records += 1;
             let taken = match record {
                 Record::Prediction(record) => {
