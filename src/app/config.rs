@@ -13,6 +13,7 @@ mod model;
 mod models;
 mod onnxruntime;
 mod parse;
+mod quality;
 mod range;
 mod registries;
 mod route_file;
@@ -34,6 +35,7 @@ pub use model::{
 };
 pub use models::{ModelsConfig, ProbeConfig};
 pub use onnxruntime::{OnnxRuntimeConfig, Optimization, SessionOptions};
+pub use quality::QualityConfig;
 pub use registries::{AzureConfig, DirConfig, GcsConfig, RegistryConfig, S3Config};
 pub use route_file::RouteFile;
 pub use routes::RoutesConfig;
@@ -54,6 +56,7 @@ pub struct Config {
     pub registries: BTreeMap<String, RegistryConfig>,
     pub models: ModelsConfig,
     pub routes: RoutesConfig,
+    pub quality: QualityConfig,
     pub telemetry: TelemetryConfig,
 }
 
@@ -102,6 +105,7 @@ impl Validate for Config {
         }
         self.models.validate().map_err(|problem| problem.within("models"))?;
         self.routes.validate().map_err(|problem| problem.within("routes"))?;
+        self.quality.validate().map_err(|problem| problem.within("quality"))?;
         self.telemetry.validate().map_err(|problem| problem.within("telemetry"))
     }
 }

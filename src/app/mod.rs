@@ -25,6 +25,7 @@ use crate::api::{Admin, Face, serve_admin, serve_ops};
 use crate::background;
 use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::engine::{EngineError, Library};
+use crate::quality::Quality;
 use crate::registry::{Cache, CacheError, Listing, Source, SourceError};
 use crate::request::Gateway;
 use crate::shadow::Mirror;
@@ -138,7 +139,12 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let max_request = Duration::from_millis(config.limits.max_request_ms);
     let shutdown = config.server.shutdown.clone();
     let mirror = Mirror::start(&telemetry)?;
-    let gateway = Arc::new(Gateway::new(Arc::clone(&telemetry), budget, mirror, max_request));
+    let quality = match config.quality.enabled {
+        true => Quality::start(wire::quality(&config, None), telemetry.quality())?,
+        false => Quality::off(),
+    };
+    let gateway = Gateway::new(Arc::clone(&telemetry), budget, mirror, max_request);
+    let gateway = Arc::new(gateway.with_quality(quality));
     let face =
         Arc::new(Face::new(Arc::clone(&gateway), wire::limits(&config), config.server.reflection));
     face.set_serving(false).await;

@@ -31,10 +31,10 @@ pub struct Answer {
 
 /// A request whose run was started.
 pub struct Begun<'g> {
-    ticket: Ticket<'g>,
-    id: RequestId,
+    pub(super) ticket: Ticket<'g>,
+    pub(super) id: RequestId,
     running: Running,
-    wanted: Wanted,
+    pub(super) wanted: Wanted,
     binary: SmallVec<[bool; 4]>,
     classification: SmallVec<[u32; 4]>,
     spare: Option<Box<Spare>>,
@@ -82,12 +82,15 @@ impl<'g> Begun<'g> {
             Box::pin(self.run_or_fall_back()).await
         };
         let result = done.and_then(|done| {
-            let sample = self.sample(&done);
-            Ok((encode(self.assemble(done)?)?, sample))
+            let (observed, sample) = (self.observed(&done), self.sample(&done));
+            Ok((encode(self.assemble(done)?)?, observed, sample))
         });
         match result {
-            Ok((encoded, sample)) => {
+            Ok((encoded, observed, sample)) => {
                 self.ticket.count(None);
+                if let Some(observed) = observed {
+                    self.ticket.gateway.quality.saw(observed);
+                }
                 if let Some(sample) = sample {
                     self.ticket.gateway.mirror.offer(sample);
                 }
