@@ -288,7 +288,7 @@ fn figures_are_those_of_scikit_learn() {
             let rows = rows.as_array().map_or(0, Vec::len);
             if name == "auc" {
                 assert!(apart <= case.auc_error + 1e-12, "{name}: {ours} {theirs}");
-                assert!(apart < 2e-3 || rows < 100, "{name} of {rows} rows: {ours} {theirs}");
+                assert!(apart < 5e-3 || rows < 100, "{name} of {rows} rows: {ours} {theirs}");
             } else {
                 let most = 1e-9 * theirs.abs().max(1.0);
                 assert!(apart <= most, "{task}, {rows} rows, {name}: {ours} instead of {theirs}");
