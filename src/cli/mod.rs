@@ -3,6 +3,7 @@
 mod asking;
 mod bucket;
 mod client;
+mod feedback;
 mod models;
 mod output;
 mod probe;
@@ -42,6 +43,8 @@ enum Verb {
     Bucket(bucket::Bucket),
     /// Compare the answers that mirrored requests got
     Shadow(shadow::Shadow),
+    /// Send what is known by now of predictions: labels, true values or rewards
+    Feedback(feedback::Feedback),
 }
 
 /// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
@@ -65,5 +68,6 @@ pub fn run(before_serving: fn()) -> ExitCode {
         Verb::Traffic(traffic) => traffic.run(),
         Verb::Bucket(bucket) => bucket.run(),
         Verb::Shadow(shadow) => shadow.run(),
+        Verb::Feedback(feedback) => feedback.run(),
     }
 }
