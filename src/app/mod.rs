@@ -3,6 +3,7 @@
 
 pub mod config;
 mod files;
+mod recording;
 pub mod registries;
 mod reload;
 mod routes;
@@ -25,6 +26,7 @@ use crate::api::{Admin, Face, serve_admin, serve_ops};
 use crate::background;
 use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::engine::{EngineError, Library};
+use crate::predictions::LogError;
 use crate::registry::{Cache, CacheError, Listing, Source, SourceError};
 use crate::request::Gateway;
 use crate::shadow::Mirror;
@@ -54,6 +56,10 @@ pub enum AppError {
     Cache(#[from] CacheError),
     #[error(transparent)]
     Routes(#[from] RoutesError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("cannot use the folder of the prediction log '{folder}': {source}")]
+    PredictionLog { folder: PathBuf, source: io::Error },
     #[error("cannot list the models folder '{folder}': {source}")]
     Models { folder: PathBuf, source: io::Error },
     #[error(
@@ -138,7 +144,14 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let max_request = Duration::from_millis(config.limits.max_request_ms);
     let shutdown = config.server.shutdown.clone();
     let mirror = Mirror::start(&telemetry)?;
-    let gateway = Arc::new(Gateway::new(Arc::clone(&telemetry), budget, mirror, max_request));
+    let recording = Arc::new(recording::open(&config, threads, &telemetry)?);
+    let gateway = Arc::new(Gateway::new(
+        Arc::clone(&telemetry),
+        budget,
+        mirror,
+        Arc::clone(&recording),
+        max_request,
+    ));
     let face =
         Arc::new(Face::new(Arc::clone(&gateway), wire::limits(&config), config.server.reflection));
     face.set_serving(false).await;
@@ -155,7 +168,14 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let http = tokio::spawn(http.accept_into(Arc::clone(&workers), stop_accepting.clone()));
     let grpc = tokio::spawn(grpc.accept_into(workers, stop_accepting));
 
-    let parts = Parts { library, cache, journal, catalog: Arc::clone(&gateway.catalog), telemetry };
+    let parts = Parts {
+        library,
+        cache,
+        journal,
+        catalog: Arc::clone(&gateway.catalog),
+        telemetry,
+        recording,
+    };
     let declared = routes::declared(&config, folder.as_ref());
     let setup = wire::setup(&config, sources.clone(), declared);
     let (control, mut loads) = control::start(parts, setup)?;

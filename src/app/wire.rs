@@ -71,6 +71,7 @@ pub(super) fn model_settings(
         force_batching: serving.batching == config::Batching::On,
         session: session(&settings.session),
         labels: settings.labels,
+        recording: Arc::new(config.predictions.policy(name, &settings.features)),
         versions: versions(&serving.versions),
         keep_previous: serving.keep_previous,
         explicit: serving.mode == config::Mode::Explicit,

@@ -14,6 +14,7 @@ mod finite;
 mod id;
 mod readiness;
 mod rebind;
+mod record;
 mod ticket;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use readiness::Readiness;
 pub use ticket::Ticket;
 
 use crate::admission::ByteBudget;
+use crate::predictions::Recording;
 use crate::serving::{Catalog, Servable};
 use crate::shadow::Mirror;
 use crate::telemetry::{Protocol, Telemetry};
@@ -39,6 +41,7 @@ pub struct Gateway {
     pub budget: Arc<ByteBudget>,
     pub telemetry: Arc<Telemetry>,
     pub mirror: Arc<Mirror>,
+    pub recording: Arc<Recording>,
     /// The longest a request may take, whatever the client asked for.
     pub max_request: Duration,
     pub readiness: Readiness,
@@ -49,10 +52,11 @@ impl Gateway {
         telemetry: Arc<Telemetry>,
         budget: Arc<ByteBudget>,
         mirror: Arc<Mirror>,
+        recording: Arc<Recording>,
         max_request: Duration,
     ) -> Gateway {
         let (catalog, readiness) = Default::default();
-        Gateway { catalog, budget, telemetry, mirror, max_request, readiness }
+        Gateway { catalog, budget, telemetry, mirror, recording, max_request, readiness }
     }
 
     /// Finds what a request's name stands for: the one look at what is served,
@@ -98,5 +102,6 @@ impl Gateway {
         if let Some(reason) = error.reason {
             unknown.rejected(reason);
         }
+        self.record_refused(protocol, error);
     }
 }
