@@ -14,6 +14,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 pub const MAGIC: [u8; 8] = *b"MGPLOG01";
 pub const HEADER: usize = 64;
 pub const FRAME_HEAD: usize = 24;
@@ -38,7 +40,8 @@ pub struct Gap {
 }
 
 /// Why records are missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Cause {
     /// The disk was too slow or refused, and answers went on.

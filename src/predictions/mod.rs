@@ -5,6 +5,7 @@
 //! `frame`), from which the archive makes Parquet (`archive`). `layout` names
 //! every file.
 
+pub mod account;
 mod digest;
 pub mod frame;
 pub mod hash;
@@ -17,6 +18,7 @@ mod redact;
 pub mod schema;
 pub mod store;
 
+pub use account::{ArchivedFile, SegmentAccount};
 pub use frame::Kind;
 pub use hash::Hasher;
 pub use policy::{Level, OnFailure, Policy, Treatment};
