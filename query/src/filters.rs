@@ -21,7 +21,7 @@ pub struct Filters {
     /// Only predictions through this route
     #[arg(long, value_name = "NAME")]
     pub route: Option<String>,
-    /// Only predictions that ended with this code: ok, or a gRPC code's name
+    /// Only predictions that ended with this code: ok, or a gRPC code such as internal
     #[arg(long, value_name = "CODE")]
     pub code: Option<String>,
     /// Only predictions of this role

@@ -65,7 +65,7 @@ impl Log {
             (0..count as i64).map(|at| NOON + (hour - 12) * HOUR + at * 1_000_000).collect();
         let ids: Vec<String> = numbers.clone().map(|number| format!("r-{number}")).collect();
         let mut codes = vec!["ok"; count];
-        codes[count - 1] = "INTERNAL";
+        codes[count - 1] = "internal";
         let mut columns = vec![
             ("event_time", timestamps(times.clone())),
             ("recorded_time", timestamps(times)),
@@ -183,7 +183,7 @@ fn files_of_different_columns_are_one_table() {
             {"request_id": "r-4", "model": "fraud", "version": 2, "hour": 13, "f.amount": "5.0",
              "f.country": "ch", "o.p": null, "code": "ok"},
             {"request_id": "r-9", "model": "churn.v2", "version": 1, "hour": 12,
-             "f.amount": "high", "f.country": null, "o.p": [], "code": "INTERNAL"},
+             "f.amount": "high", "f.country": null, "o.p": [], "code": "internal"},
         ])
     );
     let sum = r#"SELECT sum("f.amount") AS sum, count(*) AS count FROM predictions_fraud"#;
@@ -204,7 +204,7 @@ fn flags_narrow_the_tables() {
         (&["--version", "9"], 0),
         (&["--variant", "champion"], 10),
         (&["--variant", "other"], 0),
-        (&["--code", "INTERNAL"], 3),
+        (&["--code", "internal"], 3),
         (&["--role", "shadow"], 0),
         (&["--id", "r-5"], 1),
         (&["--since", "2026-11-21T13:00:01Z"], 3),

@@ -5,6 +5,7 @@ mod bucket;
 mod client;
 mod models;
 mod output;
+mod predictions;
 mod probe;
 mod push;
 mod route;
@@ -42,6 +43,8 @@ enum Verb {
     Bucket(bucket::Bucket),
     /// Compare the answers that mirrored requests got
     Shadow(shadow::Shadow),
+    /// See, query, export and check what the prediction log has
+    Predictions(predictions::Predictions),
 }
 
 /// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
@@ -65,5 +68,6 @@ pub fn run(before_serving: fn()) -> ExitCode {
         Verb::Traffic(traffic) => traffic.run(),
         Verb::Bucket(bucket) => bucket.run(),
         Verb::Shadow(shadow) => shadow.run(),
+        Verb::Predictions(predictions) => predictions.run(),
     }
 }

@@ -1,0 +1,6 @@
+//! `modelgate predictions` as its users run it, on logs that the tests write.
+
+mod engine;
+mod stats;
+mod tail;
+mod world;
