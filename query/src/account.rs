@@ -31,8 +31,8 @@ struct ArchivedFile {
 ///
 /// # Errors
 /// Where the accounts cannot be read. Lines that are none are passed over.
-pub fn gaps(data: &Path, filters: &Filters) -> Result<BTreeMap<String, u64>, QueryError> {
-    let path = data.join("predictions").join("archive.jsonl");
+pub fn gaps(log: &Path, filters: &Filters) -> Result<BTreeMap<String, u64>, QueryError> {
+    let path = log.join("archive.jsonl");
     if !path.exists() {
         return Ok(BTreeMap::new());
     }
@@ -75,8 +75,7 @@ mod tests {
 
     #[test]
     fn gaps_are_those_of_the_days_asked_for() {
-        let data = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir(data.path().join("predictions")).expect("a folder");
+        let log = tempfile::tempdir().expect("a folder");
         let line = |first: u64, file: &str| {
             format!(
                 r#"{{"shard":0,"epoch":1,"first":{first},"next":9,"gaps":[[2,3,"refused"]],
@@ -86,11 +85,11 @@ mod tests {
         };
         let (one, other) = (line(0, "date=2026-11-20"), line(9, "date=2026-11-21"));
         let lines = format!("{one}\n{one}\nnoise\n{other}\n");
-        std::fs::write(data.path().join("predictions/archive.jsonl"), lines).expect("written");
+        std::fs::write(log.path().join("archive.jsonl"), lines).expect("written");
         let count = |since: Option<&str>| {
             let since = since.map(|text| crate::filters::time_from(text, 0).expect("a time"));
             let filters = Filters { since, ..Filters::default() };
-            gaps(data.path(), &filters).expect("read").get("refused").copied()
+            gaps(log.path(), &filters).expect("read").get("refused").copied()
         };
         assert_eq!(count(None), Some(6));
         assert_eq!(count(Some("2026-11-21T12:00:00Z")), Some(3));

@@ -38,7 +38,7 @@ pub enum Format {
 impl Export {
     pub async fn run(&self) -> Result<(), QueryError> {
         let context = engine::start(&self.common, engine::Joins::Sorted)?;
-        tables::register(&context, &self.common.data, &self.filters).await?;
+        tables::register(&context, &self.common.log()?, &self.filters).await?;
         let sql = if self.training.is_asked_for() {
             self.training.select(&context, &self.filters).await?
         } else {
@@ -50,7 +50,7 @@ impl Export {
         let rows = engine::ask(&context, &sql).await?;
         let count = to_file(&path, self.format.form(), rows).await?;
         println!("{count} rows in {}", path.display());
-        tell_gaps(&self.common.data, &self.filters)
+        tell_gaps(&self.common.log()?, &self.filters)
     }
 }
 
@@ -83,8 +83,8 @@ pub async fn columns(context: &SessionContext) -> Result<Vec<String>, QueryError
 }
 
 /// Says what is known to be missing, whichever model's it was.
-pub fn tell_gaps(data: &Path, filters: &Filters) -> Result<(), QueryError> {
-    let gaps = account::gaps(data, filters)?;
+pub fn tell_gaps(log: &Path, filters: &Filters) -> Result<(), QueryError> {
+    let gaps = account::gaps(log, filters)?;
     let causes: Vec<String> =
         gaps.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
     let causes = if causes.is_empty() { "none".to_owned() } else { causes.join(", ") };

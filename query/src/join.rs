@@ -32,7 +32,7 @@ pub struct Join {
 impl Join {
     pub async fn run(&self) -> Result<(), QueryError> {
         let context = engine::start(&self.common, engine::Joins::Sorted)?;
-        tables::register(&context, &self.common.data, &self.filters).await?;
+        tables::register(&context, &self.common.log()?, &self.filters).await?;
         let columns = export::columns(&context).await?;
         let unmatched = matched::unmatched(tables::UNFILTERED);
         let (name, sql) = if self.unmatched {

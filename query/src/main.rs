@@ -59,16 +59,30 @@ struct Common {
     /// Folder of data that the gateway was started with
     #[arg(long, env = "MODELGATE_DATA", value_name = "DIR", default_value = "modelgate-data")]
     data: PathBuf,
+    /// The log's folder, where the configuration has `predictions.dir`
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// Memory for sorts, joins and groups; larger ones go through temporary files where they can
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     memory: usize,
+}
+
+impl Common {
+    /// The log's folder.
+    ///
+    /// # Errors
+    /// Where there is none.
+    fn log(&self) -> Result<PathBuf, QueryError> {
+        let log = self.dir.clone().unwrap_or_else(|| self.data.join("predictions"));
+        if log.is_dir() { Ok(log) } else { Err(QueryError::NoLog(log)) }
+    }
 }
 
 #[derive(Debug, Error)]
 enum QueryError {
     #[error("{0}")]
     Engine(#[from] DataFusionError),
-    #[error("there is no prediction log in '{0}'")]
+    #[error("there is no prediction log: no folder '{0}'")]
     NoLog(PathBuf),
     #[error("cannot read '{path}': {reason}")]
     Read { path: PathBuf, reason: String },
@@ -106,7 +120,7 @@ fn main() -> ExitCode {
 impl Query {
     async fn run(&self) -> Result<(), QueryError> {
         let context = engine::start(&self.common, engine::Joins::InMemory)?;
-        tables::register(&context, &self.common.data, &self.filters).await?;
+        tables::register(&context, &self.common.log()?, &self.filters).await?;
         let answer = engine::ask(&context, &self.sql).await?;
         self.output.write(answer).await
     }

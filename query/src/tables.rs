@@ -31,16 +31,12 @@ pub const UNFILTERED: &str = "__predictions";
 /// version leave.
 ///
 /// # Errors
-/// Where there is no log, or a file cannot be read.
+/// Where a file cannot be read.
 pub async fn register(
     context: &SessionContext,
-    data: &Path,
+    log: &Path,
     filters: &Filters,
 ) -> Result<(), QueryError> {
-    let log = data.join("predictions");
-    if !log.is_dir() {
-        return Err(QueryError::NoLog(data.to_owned()));
-    }
     let named = |name: &str, rows: DataFrame| -> Result<(), QueryError> {
         context.register_table(TableReference::bare(name), rows.into_view())?;
         Ok(())

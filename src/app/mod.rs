@@ -26,7 +26,7 @@ use crate::api::{Admin, Face, serve_admin, serve_ops};
 use crate::background;
 use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::engine::{EngineError, Library};
-use crate::predictions::LogError;
+use crate::predictions::{LogError, OnFailure};
 use crate::registry::{Cache, CacheError, Listing, Source, SourceError};
 use crate::request::Gateway;
 use crate::shadow::Mirror;
@@ -189,7 +189,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let admin = tokio::spawn(serve_admin(admin, speaks_to, stop_ops));
     let running = Running { config, sources, folder };
     tokio::spawn(Reload::new(running, origin, control.clone(), shown).run());
-    tokio::spawn(tell_stale(control, Arc::clone(&gateway)));
+    tokio::spawn(tell_readiness(control, Arc::clone(&gateway)));
     tokio::spawn(forget_shadows(Arc::clone(&gateway)));
 
     let mut stopping = std::pin::pin!(signals.first());
@@ -269,15 +269,27 @@ async fn forget_shadows(gateway: Arc<Gateway>) {
     }
 }
 
-/// Keeps readiness informed about registries that do not answer.
-async fn tell_stale(control: Control, gateway: Arc<Gateway>) {
+/// Keeps readiness informed about registries that do not answer, and about the
+/// prediction log.
+async fn tell_readiness(control: Control, gateway: Arc<Gateway>) {
     let mut every = tokio::time::interval(Duration::from_millis(500));
     loop {
         every.tick().await;
         let status = control.status();
         let stale = status.registries.iter().filter(|registry| registry.stale);
         gateway.readiness.set_stale(stale.map(|registry| registry.name.clone()).collect());
+        let is_degraded = gateway.telemetry.log().is_degraded();
+        gateway.readiness.set_log(is_degraded, is_degraded && is_strict(&gateway));
     }
+}
+
+/// Whether a model answers only what can be recorded.
+fn is_strict(gateway: &Gateway) -> bool {
+    let snapshot = gateway.catalog.load();
+    snapshot.models().any(|(_, model)| {
+        let recorder = model.default.as_ref().and_then(|servable| servable.recorder.load_full());
+        recorder.is_some_and(|recorder| recorder.policy.on_failure == OnFailure::Strict)
+    })
 }
 
 /// Binds one listener and says where.

@@ -6,6 +6,7 @@
 //! every file.
 
 pub mod account;
+mod deferred;
 mod digest;
 pub mod frame;
 pub mod hash;
@@ -19,6 +20,7 @@ pub mod schema;
 pub mod store;
 
 pub use account::{ArchivedFile, SegmentAccount};
+pub use deferred::{Deferred, Encoded};
 pub use frame::Kind;
 pub use hash::Hasher;
 pub use policy::{Level, OnFailure, Policy, Treatment};

@@ -84,10 +84,11 @@ impl<'g> Begun<'g> {
         };
         let result = done.and_then(|done| {
             let answered = self.answered(&done);
-            let sample = self.sample(&done);
+            let sample = self.sample(&done, answered.as_ref());
             Ok((encode(self.assemble(done)?)?, answered, sample))
         });
         let (encoded, answered, sample) = result.map_err(|error| self.ticket.fail(error))?;
+        let answered = answered.filter(|_| self.ticket.noted.keeps);
         if let Some(unsettled) = answered.and_then(|answered| self.ticket.record(&answered)) {
             // Boxed, as above.
             let settled = Box::pin(self.ticket.settle(unsettled)).await;
@@ -174,7 +175,10 @@ impl<'g> Begun<'g> {
 
     /// What is recorded of this request once it is answered.
     fn answered(&self, done: &Done) -> Option<Answered> {
-        let spare = self.spare.as_ref().filter(|_| self.ticket.noted.keeps)?;
+        let spare = self.spare.as_ref()?;
+        if !self.ticket.noted.keeps && !spare.is_mirrored {
+            return None;
+        }
         Some(Answered {
             inputs: spare.work.inputs.clone(),
             wanted: self.wanted.clone(),
@@ -185,7 +189,7 @@ impl<'g> Begun<'g> {
     }
 
     /// What is mirrored of this request once it is answered.
-    fn sample(&mut self, done: &Done) -> Option<Sample> {
+    fn sample(&mut self, done: &Done, answered: Option<&Answered>) -> Option<Sample> {
         let spare = self.spare.take().filter(|spare| spare.is_mirrored)?;
         let served = self.ticket.chosen.mirrored()?;
         Some(Sample {
@@ -195,6 +199,7 @@ impl<'g> Begun<'g> {
             body_bytes: spare.body_bytes,
             work: spare.work,
             done: done.clone(),
+            recording: answered.and_then(|answered| self.ticket.recording(answered)),
         })
     }
 

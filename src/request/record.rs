@@ -15,11 +15,12 @@ use super::id::RequestId;
 use super::ticket::Ticket;
 use crate::engine::RunOutputs;
 use crate::predictions::{
-    Appended, Assignment, Encode, Head, Kind, Level, Log, NotKept, OnFailure, Recorder, Role,
-    SchemaId, Trace, Treatment, encode_bare, hash,
+    Appended, Assignment, Deferred, Encoded, Head, Kind, Level, Log, NotKept, OnFailure, Recorder,
+    Role, SchemaId, Trace, Treatment, encode_bare, hash,
 };
 use crate::routing::{Attributes, By};
 use crate::serving::{Servable, Timings, Wanted};
+use crate::shadow;
 use crate::telemetry::{Protocol, RecordOutcome};
 use crate::types::{Code, InferError, Parameter, Reason, Tensor};
 
@@ -84,7 +85,11 @@ impl Ticket<'_> {
         };
         if !self.noted.keeps {
             self.model_metrics().recorded(RecordOutcome::Unsampled);
-        } else if let Some(key) = key {
+        }
+        // Of a mirrored request the record may be wanted later.
+        if let Some(key) = key
+            && (self.noted.keeps || self.chosen.mirrored().is_some())
+        {
             match &recorder.policy.unit {
                 Treatment::Keep => {
                     about.unit = Some(recorder.hash(key));
@@ -122,7 +127,13 @@ impl Ticket<'_> {
             Level::Async => {
                 let mut encoded = Vec::with_capacity(256);
                 head.encode(&mut encoded);
-                let record = Owned::of(encoded, recorder, answered);
+                let record = Deferred {
+                    head: encoded,
+                    recorder: Arc::clone(recorder),
+                    inputs: answered.inputs.clone(),
+                    wanted: answered.wanted.clone(),
+                    outputs: answered.outputs.clone(),
+                };
                 self.count_record(match log.offer(Box::new(record)) {
                     true => RecordOutcome::Recorded,
                     false => RecordOutcome::Dropped,
@@ -205,8 +216,18 @@ impl Ticket<'_> {
         self.model_metrics().recorded(outcome);
     }
 
+    /// What a mirrored request carries for its record.
+    pub(super) fn recording(&self, answered: &Answered) -> Option<shadow::Recording> {
+        let servable = self.chosen.servable()?;
+        let log = Arc::clone(self.gateway.recording.log()?);
+        let recorder = servable.recorder.load();
+        let mut head = Vec::with_capacity(256);
+        self.head_of_answer(servable, recorder.as_ref()?, answered).encode(&mut head);
+        Some(shadow::Recording { log, head, is_kept: self.noted.keeps })
+    }
+
     /// The head of an answer's record.
-    pub(super) fn head_of_answer<'a>(
+    fn head_of_answer<'a>(
         &'a self,
         servable: &'a Servable,
         recorder: &Recorder,
@@ -296,7 +317,7 @@ fn put_bare(log: &Log, level: Level, head: &Head<'_>) -> RecordOutcome {
     if level == Level::Async {
         let mut encoded = Vec::with_capacity(256);
         encode_bare(head, &mut encoded);
-        return match log.offer(Box::new(Bare(encoded))) {
+        return match log.offer(Box::new(Encoded(encoded))) {
             true => RecordOutcome::Recorded,
             false => RecordOutcome::Dropped,
         };
@@ -306,61 +327,6 @@ fn put_bare(log: &Log, level: Level, head: &Head<'_>) -> RecordOutcome {
     match appended {
         Appended::Kept(_) | Appended::Pending(_) => RecordOutcome::Recorded,
         Appended::Gap => RecordOutcome::Gap,
-    }
-}
-
-/// A record that another thread encodes.
-pub struct Owned {
-    head: Vec<u8>,
-    recorder: Arc<Recorder>,
-    inputs: SmallVec<[Tensor; 2]>,
-    wanted: Wanted,
-    outputs: RunOutputs,
-}
-
-impl Owned {
-    fn of(head: Vec<u8>, recorder: &Arc<Recorder>, answered: &Answered) -> Owned {
-        let Answered { inputs, wanted, outputs, .. } = answered;
-        Owned {
-            head,
-            recorder: Arc::clone(recorder),
-            inputs: inputs.clone(),
-            wanted: wanted.clone(),
-            outputs: outputs.clone(),
-        }
-    }
-}
-
-impl Encode for Owned {
-    fn kind(&self) -> Kind {
-        Kind::Prediction
-    }
-
-    fn encode(&self, payload: &mut Vec<u8>) {
-        payload.extend_from_slice(&self.head);
-        self.recorder.encode_tensors(&self.inputs, &self.wanted, &self.outputs, payload);
-    }
-
-    fn bytes(&self) -> usize {
-        let tensors = self.inputs.iter().chain(&self.outputs);
-        self.head.len() + tensors.map(|tensor| tensor.data().len()).sum::<usize>()
-    }
-}
-
-/// A whole payload.
-struct Bare(Vec<u8>);
-
-impl Encode for Bare {
-    fn kind(&self) -> Kind {
-        Kind::Prediction
-    }
-
-    fn encode(&self, payload: &mut Vec<u8>) {
-        payload.extend_from_slice(&self.0);
-    }
-
-    fn bytes(&self) -> usize {
-        self.0.len()
     }
 }
 

@@ -13,6 +13,7 @@ pub mod compare;
 mod excerpt;
 mod line;
 mod pool;
+mod record;
 mod report;
 mod room;
 mod run;
@@ -32,6 +33,7 @@ use line::{Limits, Waits};
 use pool::Pool;
 use room::Room;
 
+pub use record::Recording;
 pub use report::{
     ComputeTimes, Excerpt, MismatchSample, MismatchedOutput, OutputReport, Quantiles, RunTimes,
     ShadowReport,
@@ -54,6 +56,8 @@ pub struct Sample {
     /// As the primary got it: inputs and wanted outputs by its signature.
     pub work: Work,
     pub done: Done,
+    /// `None` where nothing is recorded.
+    pub recording: Option<Recording>,
 }
 
 struct Shared {

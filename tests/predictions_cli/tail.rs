@@ -78,7 +78,7 @@ fn a_line_tells_what_happened_and_json_all_of_it() {
         ("bucket", json!(7)),
         ("unit_hash", json!("01".repeat(16))),
         ("sequence", json!(41)),
-        ("epoch", json!("77")),
+        ("epoch", json!(77)),
         ("inputs", json!({"x": [{"amount": 0.1, "user": "ab".repeat(16)}]})),
         ("outputs", json!({"score": {"shape": [1, 1], "datatype": "FP32", "data": [0.75]}})),
     ] {

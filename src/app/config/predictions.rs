@@ -137,7 +137,7 @@ impl Default for PredictionsConfig {
             defaults: RecordPolicy::default(),
             models: BTreeMap::new(),
             hash_key: None,
-            segment_bytes: 64 << 20,
+            segment_bytes: 16 << 20,
             segment_age_ms: 60_000,
             flush_ms: 200,
             slow_append_ms: 5,
@@ -183,6 +183,16 @@ impl PredictionsConfig {
     pub fn records_anything(&self) -> bool {
         let levels = self.models.values().filter_map(|overrides| overrides.level);
         levels.chain([self.defaults.level]).any(|level| level != Level::Off)
+    }
+
+    /// Whether only policies differ: those may change while the gateway runs.
+    pub fn is_same_log(&self, other: &PredictionsConfig) -> bool {
+        let policies = |of: &PredictionsConfig| (of.defaults.clone(), of.models.clone());
+        let (defaults, models) = policies(other);
+        let same = PredictionsConfig { defaults, models, ..self.clone() };
+        same == *other
+            && self.default_level() == other.default_level()
+            && self.records_anything() == other.records_anything()
     }
 
     /// The level of requests for models that do not exist.

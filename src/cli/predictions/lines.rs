@@ -57,8 +57,7 @@ impl Entry {
             }
         };
         fields["shard"] = json!(self.shard);
-        // More than the doubles of JSON's readers hold.
-        fields["epoch"] = json!(self.epoch.to_string());
+        fields["epoch"] = json!(self.epoch);
         fields["sequence"] = json!(self.sequence);
         fields
     }

@@ -11,6 +11,9 @@ pub(super) struct Place {
     /// Folder of data that the gateway was started with
     #[arg(long, env = "MODELGATE_DATA", value_name = "DIR", default_value = "modelgate-data")]
     data: PathBuf,
+    /// The log's folder, where the configuration has `predictions.dir`
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
 }
 
 impl Place {
@@ -19,10 +22,10 @@ impl Place {
     /// # Errors
     /// Where there is none.
     pub(super) fn root(&self) -> Result<PathBuf, Failure> {
-        let root = self.data.join("predictions");
+        let root = self.dir.clone().unwrap_or_else(|| self.data.join("predictions"));
         if root.is_dir() {
             return Ok(root);
         }
-        Err(Failure::Invalid(format!("there is no prediction log in '{}'", self.data.display())))
+        Err(Failure::Invalid(format!("there is no prediction log: no folder '{}'", root.display())))
     }
 }
