@@ -10,6 +10,7 @@ mod place;
 mod segments;
 mod stats;
 mod tail;
+mod verify;
 mod when;
 
 use std::ffi::OsString;
@@ -40,6 +41,8 @@ enum Verb {
     Join(Passed),
     /// Count what the archive holds, by model, version, variant and code
     Stats(stats::Stats),
+    /// Check that every record is there, or that its absence is explained
+    Verify(verify::Verify),
 }
 
 /// What another program reads.
@@ -58,6 +61,7 @@ impl Predictions {
             Verb::Export(passed) => engine::run("export", &passed.arguments),
             Verb::Join(passed) => engine::run("join", &passed.arguments),
             Verb::Stats(stats) => stats.run(),
+            Verb::Verify(verify) => verify.run(),
         })
     }
 }

@@ -3,4 +3,5 @@
 mod engine;
 mod stats;
 mod tail;
+mod verify;
 mod world;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::world::{NOON, World};
 
 /// A file of these variants and codes, a second apart, in row groups of three rows.
-fn predictions(world: &World, version: u64, hour: i64, rows: &[(Option<&str>, &str)]) {
+pub fn predictions(world: &World, version: u64, hour: i64, rows: &[(Option<&str>, &str)]) {
     let times =
         (0..rows.len() as i64).map(|at| NOON + (hour - 12) * 3_600_000_000 + at * 1_000_000);
     let times = TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC");

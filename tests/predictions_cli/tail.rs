@@ -159,7 +159,7 @@ fn garbage_is_noted_and_passed_over() {
 #[test]
 fn a_folder_without_a_log_is_told() {
     let world = World::new();
-    std::fs::remove_dir(world.root()).expect("removed");
+    std::fs::remove_dir_all(world.root()).expect("removed");
     let ended = world.run(&["tail"]);
     assert!(ended.code != 0 && ended.stderr.contains("no prediction log"), "{}", ended.stderr);
 }

@@ -30,7 +30,7 @@ pub struct Ended {
 impl World {
     pub fn new() -> World {
         let world = World { data: tempfile::tempdir().expect("a folder") };
-        fs::create_dir(world.root()).expect("the log's folder");
+        fs::create_dir_all(world.root().join("raw")).expect("the log's folder");
         world
     }
 

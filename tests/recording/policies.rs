@@ -118,7 +118,9 @@ fn columns_have_the_names_that_the_model_brings() {
 
 #[test]
 fn the_admin_api_tells_policies_and_counts() {
-    let world = Recorded::start("  models: {sign: {level: fsync, on_failure: strict}, person: {level: off}}");
+    let world = Recorded::start(
+        "  models: {sign: {level: fsync, on_failure: strict}, person: {level: off}}",
+    );
     sign_of("s-1", 1.0).ask(&world.gateway, Face::Json).expect("an answer");
     let request = Request::get("/admin/v1/predictions").header("host", "localhost");
     let status: Value = request.send(world.gateway.admin).json();

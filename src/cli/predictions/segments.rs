@@ -39,7 +39,7 @@ pub(super) type Name = (u32, u64);
 pub(super) fn list(root: &Path) -> io::Result<BTreeMap<Name, PathBuf>> {
     let mut found = BTreeMap::new();
     for folder in entries(&layout::raw(root))? {
-        let shard = folder.file_name().and_then(|name| name.to_str()?.parse().ok());
+        let shard = folder.file_name().and_then(|name| layout::number_of(name.to_str()?));
         let Some(shard) = shard else { continue };
         for path in entries(&folder)? {
             let is_segment = path.extension().is_some_and(|extension| {

@@ -89,7 +89,7 @@ impl Stats {
         let labels =
             footers::below(&layout::labels(&root), &[], "label_time").map_err(unreadable)?;
         report.labels = part(&labels);
-        for account in accounts::read(&root).map_err(unreadable)? {
+        for account in accounts::read(&root).map_err(unreadable)?.segments {
             for (_, count, cause) in account.gaps {
                 *report.gaps.entry(cause.label()).or_default() += count;
             }

@@ -128,6 +128,7 @@ impl Contents {
             gaps,
             predictions: self.predictions,
             labels: self.labels,
+            deleted: 0,
             files: Vec::new(),
         }
     }
@@ -148,8 +149,7 @@ mod tests {
 
     /// Numbers 10 to 16: a prediction, a label, a gap of three, two predictions.
     fn segment() -> Vec<u8> {
-        let mut bytes =
-            Header { shard: 1, epoch: EPOCH, first: 10, created: 0 }.encode().to_vec();
+        let mut bytes = Header { shard: 1, epoch: EPOCH, first: 10, created: 0 }.encode().to_vec();
         push(&mut bytes, Kind::Prediction, 10, b"ten");
         push(&mut bytes, Kind::Label, 11, b"eleven");
         push(&mut bytes, Kind::Gap, 12, &Gap { count: 3, cause: Cause::Refused }.encode());

@@ -76,11 +76,8 @@ pub(super) fn run(shared: &Shared, mut keeper: Keeper) {
 impl Keeper {
     pub(super) fn new(shared: &Shared) -> Keeper {
         let now = shared.disk.now();
-        let retries = || Retries {
-            attach: Retry::new(now),
-            prepare: Retry::new(now),
-            seal: Retry::new(now),
-        };
+        let retries =
+            || Retries { attach: Retry::new(now), prepare: Retry::new(now), seal: Retry::new(now) };
         Keeper { retries: shared.shards.iter().map(|_| retries()).collect(), measure: now }
     }
 
@@ -182,9 +179,7 @@ pub(super) fn seal_all(shared: &Shared, shard: &Shard) -> io::Result<()> {
         let mut writer = shard.writer();
         // What recovery found missing is written before the segments that lack it are sealed.
         let ready = writer.owed.is_empty();
-        let is_ready = |segment: &Segment| {
-            ready && !segment.doubtful && !segment.is_dirty()
-        };
+        let is_ready = |segment: &Segment| ready && !segment.doubtful && !segment.is_dirty();
         let Some(at) = writer.retired.iter().position(is_ready) else { break };
         let mut segment = writer.retired.remove(at);
         drop(writer);
@@ -199,7 +194,8 @@ pub(super) fn seal_all(shared: &Shared, shard: &Shard) -> io::Result<()> {
                 }
             };
             if !lost.is_empty() {
-                writer.missed[Cause::Torn as usize - 1] += lost.iter().map(|(_, gap)| gap.count).sum::<u64>();
+                writer.missed[Cause::Torn as usize - 1] +=
+                    lost.iter().map(|(_, gap)| gap.count).sum::<u64>();
                 writer.owed.extend(lost);
                 writer.retired.insert(0, segment);
                 continue;
@@ -224,9 +220,8 @@ fn write_again(shared: &Shared, segment: &mut Segment) -> io::Result<Vec<(u64, G
     segment.synced = segment.end;
     let whole = segment.first..segment.next;
     let told = Contents::read(&bytes).map(|contents| contents.told()).unwrap_or_default();
-    let gap = |lost: Range<u64>| {
-        (lost.start, Gap { count: lost.end - lost.start, cause: Cause::Torn })
-    };
+    let gap =
+        |lost: Range<u64>| (lost.start, Gap { count: lost.end - lost.start, cause: Cause::Torn });
     Ok(told.missing(whole).iter().map(gap).collect())
 }
 
@@ -245,10 +240,7 @@ fn seal(shared: &Shared, number: u32, segment: &mut Segment) -> io::Result<()> {
         return Err(error);
     }
     let root = &shared.options.root;
-    disk.rename(
-        &segment.path,
-        &layout::segment(root, number, segment.first, layout::SEALED),
-    )?;
+    disk.rename(&segment.path, &layout::segment(root, number, segment.first, layout::SEALED))?;
     disk.sync_folder(&folder(&segment.path))
 }
 

@@ -43,9 +43,8 @@ pub(super) struct Books {
 impl Books {
     /// Of a file's bytes. `None` where they are no ledger of this shard.
     pub(super) fn decode(bytes: &[u8], shard: u32) -> Option<Books> {
-        let field = |at: usize| {
-            bytes.get(at * 8..)?.first_chunk().map(|eight| u64::from_ne_bytes(*eight))
-        };
+        let field =
+            |at: usize| bytes.get(at * 8..)?.first_chunk().map(|eight| u64::from_ne_bytes(*eight));
         let mut fields = [0; FIELDS];
         for (at, value) in fields.iter_mut().enumerate() {
             *value = field(at)?;
@@ -62,9 +61,8 @@ impl Books {
         let next = fields[AT_NEXT];
         // A count that was moved on only by half reaches past the next number.
         let count = fields[AT_GAP_COUNT].min(next.saturating_sub(fields[AT_GAP_FROM]));
-        let gap = cause
-            .filter(|_| count > 0)
-            .map(|cause| (fields[AT_GAP_FROM], Gap { count, cause }));
+        let gap =
+            cause.filter(|_| count > 0).map(|cause| (fields[AT_GAP_FROM], Gap { count, cause }));
         Some(Books {
             epoch: fields[AT_EPOCH],
             next,

@@ -331,7 +331,8 @@ impl Log {
     /// Writes what was offered, seals all segments and ends the log's threads.
     /// What is appended from now on is a gap.
     pub fn close(&self) {
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         if threads.is_empty() {
             return;
         }

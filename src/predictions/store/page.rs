@@ -80,16 +80,13 @@ pub(super) struct Mapping {
 
 #[expect(unsafe_code, reason = "mappings of files have no safe interface")]
 mod mapped {
-    use super::{
-        Cells, File, MapFlags, Mapping, NonNull, PAGE, ProtFlags, io, mmap, munmap, ptr,
-    };
+    use super::{Cells, File, MapFlags, Mapping, NonNull, PAGE, ProtFlags, io, mmap, munmap, ptr};
 
     impl Mapping {
         pub(super) fn new(file: File) -> io::Result<Mapping> {
             let access = ProtFlags::READ | ProtFlags::WRITE;
             // SAFETY: a new mapping at a place that the kernel picks touches no memory in use.
-            let start =
-                unsafe { mmap(ptr::null_mut(), PAGE, access, MapFlags::SHARED, &file, 0) }?;
+            let start = unsafe { mmap(ptr::null_mut(), PAGE, access, MapFlags::SHARED, &file, 0) }?;
             match NonNull::new(start.cast()) {
                 Some(start) => Ok(Mapping { start, file }),
                 None => Err(io::Error::other("mapped at address 0")),

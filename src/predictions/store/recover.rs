@@ -197,13 +197,7 @@ fn is_zero(bytes: &[u8]) -> bool {
 }
 
 /// A new header for a segment of the last run, if its records can be read.
-fn mend(
-    disk: &dyn Disk,
-    shard: u32,
-    epoch: u64,
-    path: &Path,
-    found: &[Found],
-) -> Option<Header> {
+fn mend(disk: &dyn Disk, shard: u32, epoch: u64, path: &Path, found: &[Found]) -> Option<Header> {
     let first = layout::first_of(path)?;
     let before = found
         .iter()

@@ -209,7 +209,8 @@ impl Simulated {
         state.pages = pages
             .into_iter()
             .map(|(path, values)| {
-                let cells: Arc<Cells> = Arc::new(std::array::from_fn(|at| AtomicU64::new(values[at])));
+                let cells: Arc<Cells> =
+                    Arc::new(std::array::from_fn(|at| AtomicU64::new(values[at])));
                 (path, cells)
             })
             .collect();

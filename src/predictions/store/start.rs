@@ -226,12 +226,7 @@ pub(super) fn end(shared: &Shared) {
 impl Writer {
     /// Takes a segment of an earlier run over, to be sealed. Whatever of it is
     /// not on the disk, nobody waits for.
-    fn take_over(
-        &mut self,
-        leftover: recover::Leftover,
-        file: Arc<dyn DiskFile>,
-        doubt: bool,
-    ) {
+    fn take_over(&mut self, leftover: recover::Leftover, file: Arc<dyn DiskFile>, doubt: bool) {
         let recover::Leftover { path, first, end } = leftover;
         let segment = Segment {
             id: self.next_segment(),
