@@ -5,6 +5,7 @@
 mod crash;
 mod hostile;
 mod outage;
+mod prediction_log;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;
