@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests serve build test test-rust test-slow test-clients bench \
-        bench-floor bench-swap bench-split bench-shadow bench-overload test-chaos loadtest verify \
+        bench-floor bench-swap bench-split bench-shadow bench-overload bench-log test-chaos loadtest verify \
         fuzz clean
 
 help: ## this list
@@ -65,6 +65,9 @@ bench-split: setup ## a million requests through splits while routes and version
 
 bench-shadow: setup ## the primary's latency with a shadow beside it and without
 	scripts/bench-routes.sh shadow $(ARGS)
+
+bench-log: setup ## the prediction log at each level beside none, as ratios
+	scripts/bench-floor.sh log $(ARGS)
 
 bench-overload: setup ## ten times the load that a model can take, for a minute; ARGS="--secs 10" for less
 	scripts/bench-overload.sh $(ARGS)

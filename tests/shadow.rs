@@ -216,6 +216,8 @@ impl Mirroring {
     fn sample(&self, values: [f32; COLUMNS], answer: [f32; COLUMNS]) -> Sample {
         let dims = [1, COLUMNS as i64];
         Sample {
+            recording: None,
+            observing: None,
             body_bytes: 0,
             route: Arc::clone(&self.route),
             primary: Arc::clone(&self.primary),

@@ -9,6 +9,7 @@ mod batching;
 mod bench;
 mod client;
 mod isolation;
+mod log;
 mod models;
 mod overload;
 mod probe;
@@ -78,6 +79,8 @@ enum Scenario {
     Isolation,
     /// Batched beside unbatched serving of the same model.
     Batching,
+    /// The prediction log at each level beside none.
+    Log(log::Options),
     /// Versions pushed one a second under load.
     Swap(swap::Options),
     /// The primary's latency with a shadow beside it and without.
@@ -94,6 +97,7 @@ impl Scenario {
             Self::Throughput(_) => "bench-floor.json",
             Self::Isolation => "bench-isolation.json",
             Self::Batching => "bench-batching.json",
+            Self::Log(_) => "bench-log.json",
             Self::Swap(_) => "bench-swap.json",
             Self::Shadow(_) => "bench-shadow.json",
             Self::Split(_) => "bench-split.json",
@@ -128,6 +132,7 @@ fn run(args: &Args) -> Result<bool> {
         Scenario::Throughput(options) => throughput::measure(&bench, options)?,
         Scenario::Isolation => isolation::measure(&bench)?,
         Scenario::Batching => batching::measure(&bench)?,
+        Scenario::Log(options) => log::measure(&bench, options)?,
         Scenario::Swap(options) => swap::measure(&bench, options)?,
         Scenario::Shadow(options) => shadow::measure(&bench, options)?,
         Scenario::Split(options) => split::measure(&bench, options)?,

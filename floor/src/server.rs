@@ -1,5 +1,6 @@
 //! Servers under measurement: started on their cores, watched, and stopped.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -31,6 +32,16 @@ pub struct Server {
 impl Server {
     /// Starts the gateway on the models of a folder.
     pub fn gateway(bench: &Bench, name: &str, models: &Path) -> Result<Self> {
+        Self::gateway_with(bench, name, models, &[])
+    }
+
+    /// The same with more arguments of `modelgate serve`.
+    pub fn gateway_with(
+        bench: &Bench,
+        name: &str,
+        models: &Path,
+        arguments: &[&OsStr],
+    ) -> Result<Self> {
         let (http, grpc) = (free_address()?, free_address()?);
         let (admin, metrics) = (free_address()?, free_address()?);
         let mut command = pinned(bench, "modelgate")?;
@@ -46,7 +57,7 @@ impl Server {
         if let Some(path) = &bench.onnxruntime {
             command.arg("--onnxruntime").arg(path);
         }
-        command.args(&bench.serve_args);
+        command.args(arguments).args(&bench.serve_args);
         let mut server = Self::start(bench, name, command, [http, grpc])?;
         server.admin = Some(admin);
         server.metrics = Some(metrics);

@@ -1,6 +1,6 @@
 //! The gateway beside empty servers: what everything it does costs over the wire alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -43,7 +43,7 @@ pub fn measure(bench: &Bench, options: &Options) -> Result<Verdict> {
     let mut verdict = Verdict::new("throughput");
     let gateway = match options.null {
         true => None,
-        false => Some(Server::gateway(bench, "gateway", &options.models)?),
+        false => Some(without_log(bench, &options.models)?),
     };
     let requests = match &gateway {
         Some(gateway) => Requests::of_model(gateway.http, &options.model, Some(&options.version))?,
@@ -70,6 +70,12 @@ pub fn measure(bench: &Bench, options: &Options) -> Result<Verdict> {
         verdict.fact("session.run", ratios);
     }
     Ok(verdict)
+}
+
+/// The gateway without its prediction log, whose cost `floor log` measures.
+fn without_log(bench: &Bench, models: &Path) -> Result<Server> {
+    let off = bench.write("no-log.yaml", b"predictions: {defaults: {level: \"off\"}}\n")?;
+    Server::gateway_with(bench, "gateway", models, &["--config".as_ref(), off.as_os_str()])
 }
 
 struct Scenario<'a> {

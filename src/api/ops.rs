@@ -33,7 +33,7 @@ async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<R
         }
         "/livez" | "/v2/health/live" => (StatusCode::OK, "live\n".to_owned()),
         "/readyz" | "/v2/health/ready" => match gateway.readiness.unready_because() {
-            None => (StatusCode::OK, format!("ready\n{}", stale(&gateway))),
+            None => (StatusCode::OK, format!("ready\n{}", remarks(&gateway))),
             Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
         },
         _ => (
@@ -47,8 +47,15 @@ async fn answer(gateway: Arc<Gateway>, request: Request<Incoming>) -> Response<R
     response
 }
 
-/// What is said beside readiness of registries that do not answer.
-fn stale(gateway: &Gateway) -> String {
+/// What is worth knowing beside it.
+fn remarks(gateway: &Gateway) -> String {
     let stale = gateway.readiness.stale_registries();
-    if stale.is_empty() { String::new() } else { format!("registry_stale: {}\n", stale.join(", ")) }
+    let mut remarks = String::new();
+    if !stale.is_empty() {
+        remarks = format!("registry_stale: {}\n", stale.join(", "));
+    }
+    if gateway.readiness.log_is_degraded() {
+        remarks.push_str("prediction_log: cannot be written\n");
+    }
+    remarks
 }

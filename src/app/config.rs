@@ -13,6 +13,7 @@ mod model;
 mod models;
 mod onnxruntime;
 mod parse;
+mod predictions;
 mod quality;
 mod range;
 mod registries;
@@ -35,6 +36,7 @@ pub use model::{
 };
 pub use models::{ModelsConfig, ProbeConfig};
 pub use onnxruntime::{OnnxRuntimeConfig, Optimization, SessionOptions};
+pub use predictions::PredictionsConfig;
 pub use quality::QualityConfig;
 pub use registries::{AzureConfig, DirConfig, GcsConfig, RegistryConfig, S3Config};
 pub use route_file::RouteFile;
@@ -56,6 +58,7 @@ pub struct Config {
     pub registries: BTreeMap<String, RegistryConfig>,
     pub models: ModelsConfig,
     pub routes: RoutesConfig,
+    pub predictions: PredictionsConfig,
     pub quality: QualityConfig,
     pub telemetry: TelemetryConfig,
 }
@@ -84,6 +87,7 @@ impl Config {
             serving: self.models.defaults.clone(),
             session: self.onnxruntime.session(),
             labels: Default::default(),
+            features: Default::default(),
             version_labels: Default::default(),
         };
         for options in own.into_iter().chain(self.models.overrides.get(name.as_str())) {
@@ -105,6 +109,7 @@ impl Validate for Config {
         }
         self.models.validate().map_err(|problem| problem.within("models"))?;
         self.routes.validate().map_err(|problem| problem.within("routes"))?;
+        self.predictions.validate().map_err(|problem| problem.within("predictions"))?;
         self.quality.validate().map_err(|problem| problem.within("quality"))?;
         self.telemetry.validate().map_err(|problem| problem.within("telemetry"))
     }

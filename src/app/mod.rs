@@ -3,6 +3,7 @@
 
 pub mod config;
 mod files;
+mod recording;
 pub mod registries;
 mod reload;
 mod routes;
@@ -25,6 +26,7 @@ use crate::api::{Admin, Face, serve_admin, serve_ops};
 use crate::background;
 use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::engine::{EngineError, Library};
+use crate::predictions::{LogError, OnFailure};
 use crate::quality::Quality;
 use crate::registry::{Cache, CacheError, Listing, Source, SourceError};
 use crate::request::Gateway;
@@ -55,6 +57,10 @@ pub enum AppError {
     Cache(#[from] CacheError),
     #[error(transparent)]
     Routes(#[from] RoutesError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("cannot use the folder of the prediction log '{folder}': {source}")]
+    PredictionLog { folder: PathBuf, source: io::Error },
     #[error("cannot list the models folder '{folder}': {source}")]
     Models { folder: PathBuf, source: io::Error },
     #[error(
@@ -139,11 +145,13 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let max_request = Duration::from_millis(config.limits.max_request_ms);
     let shutdown = config.server.shutdown.clone();
     let mirror = Mirror::start(&telemetry)?;
+    let recording = Arc::new(recording::open(&config, threads, &telemetry)?);
     let quality = match config.quality.enabled {
-        true => Quality::start(wire::quality(&config, None), telemetry.quality())?,
+        true => Quality::start(wire::quality(&config, &recording), telemetry.quality())?,
         false => Quality::off(),
     };
-    let gateway = Gateway::new(Arc::clone(&telemetry), budget, mirror, max_request);
+    let gateway =
+        Gateway::new(Arc::clone(&telemetry), budget, mirror, Arc::clone(&recording), max_request);
     let gateway = Arc::new(gateway.with_quality(quality));
     let face =
         Arc::new(Face::new(Arc::clone(&gateway), wire::limits(&config), config.server.reflection));
@@ -161,7 +169,14 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let http = tokio::spawn(http.accept_into(Arc::clone(&workers), stop_accepting.clone()));
     let grpc = tokio::spawn(grpc.accept_into(workers, stop_accepting));
 
-    let parts = Parts { library, cache, journal, catalog: Arc::clone(&gateway.catalog), telemetry };
+    let parts = Parts {
+        library,
+        cache,
+        journal,
+        catalog: Arc::clone(&gateway.catalog),
+        telemetry,
+        recording,
+    };
     let declared = routes::declared(&config, folder.as_ref());
     let setup = wire::setup(&config, sources.clone(), declared);
     let (control, mut loads) = control::start(parts, setup)?;
@@ -175,7 +190,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let admin = tokio::spawn(serve_admin(admin, speaks_to, stop_ops));
     let running = Running { config, sources, folder };
     tokio::spawn(Reload::new(running, origin, control.clone(), shown).run());
-    tokio::spawn(tell_stale(control, Arc::clone(&gateway)));
+    tokio::spawn(tell_readiness(control, Arc::clone(&gateway)));
     tokio::spawn(forget_shadows(Arc::clone(&gateway)));
 
     let mut stopping = std::pin::pin!(signals.first());
@@ -201,6 +216,10 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         tokio::task::spawn_blocking(move || pool.join()).await
     };
     signals.or_second(Duration::from_millis(shutdown.grace_ms), drained).await;
+    if let Some(log) = gateway.recording.log().cloned() {
+        // Whatever was recorded is sealed.
+        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+    }
     serving_ops.send_replace(true);
     let _ = (ops.await, admin.await);
     tracing::info!("stopped");
@@ -255,15 +274,27 @@ async fn forget_shadows(gateway: Arc<Gateway>) {
     }
 }
 
-/// Keeps readiness informed about registries that do not answer.
-async fn tell_stale(control: Control, gateway: Arc<Gateway>) {
+/// Keeps readiness informed about registries that do not answer, and about the
+/// prediction log.
+async fn tell_readiness(control: Control, gateway: Arc<Gateway>) {
     let mut every = tokio::time::interval(Duration::from_millis(500));
     loop {
         every.tick().await;
         let status = control.status();
         let stale = status.registries.iter().filter(|registry| registry.stale);
         gateway.readiness.set_stale(stale.map(|registry| registry.name.clone()).collect());
+        let is_degraded = gateway.telemetry.log().is_degraded();
+        gateway.readiness.set_log(is_degraded, is_degraded && is_strict(&gateway));
     }
+}
+
+/// Whether a model answers only what can be recorded.
+fn is_strict(gateway: &Gateway) -> bool {
+    let snapshot = gateway.catalog.load();
+    snapshot.models().any(|(_, model)| {
+        let recorder = model.default.as_ref().and_then(|servable| servable.recorder.load_full());
+        recorder.is_some_and(|recorder| recorder.policy.on_failure == OnFailure::Strict)
+    })
 }
 
 /// Binds one listener and says where.

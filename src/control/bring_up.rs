@@ -20,6 +20,7 @@ use super::settings::{ModelSettings, number_of};
 use crate::admission::Limiter;
 use crate::background;
 use crate::engine::{Library, ProbeLimits, ProbeReport, ProbeRequest};
+use crate::predictions::Recording;
 use crate::registry::{Cache, FetchError, Listed, Progress, Source, SourceError};
 use crate::serving::Servable;
 use crate::telemetry::{Telemetry, VersionMetrics};
@@ -64,6 +65,7 @@ pub(super) struct Workshop {
     pub(super) cache: Cache,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) loader: Loader,
+    pub(super) recording: Arc<Recording>,
     /// What the cache must not lose: it is served, or kept for a rollback.
     pub(super) keep: Mutex<HashSet<Digest>>,
     fetching: Semaphore,
@@ -76,12 +78,14 @@ impl Workshop {
         cache: Cache,
         telemetry: Arc<Telemetry>,
         loader: Loader,
+        recording: Arc<Recording>,
     ) -> Workshop {
         Workshop {
             library,
             cache,
             telemetry,
             loader,
+            recording,
             keep: Mutex::default(),
             fetching: Semaphore::new(FETCHES),
             probing: Semaphore::new(PROBES),
@@ -282,6 +286,8 @@ impl BringUp {
             metrics: Arc::clone(&self.metrics),
             model_metrics: self.workshop.telemetry.model(&self.model),
             limiter: Arc::clone(&self.limiter),
+            digest: self.content.digest,
+            recording: Arc::clone(&self.workshop.recording),
         };
         let (news, model, attempt) = (self.news.clone(), self.model.clone(), self.attempt);
         let started = Instant::now();

@@ -66,6 +66,8 @@ impl Lifecycle {
             }
             Happened::Ready(servable, share) => {
                 instance.ready = Some(Ready { servable, share });
+                // The settings may have changed while it was loaded.
+                model.renew_recorders(&self.workshop.recording);
                 self.enter(&name, content, attempt, Stage::Ready, None);
             }
             Happened::Rejected(rejection) => {

@@ -26,6 +26,7 @@ use super::waiting::Waiting;
 use super::wanted;
 use crate::admission::Limiter;
 use crate::engine::Library;
+use crate::predictions::Recording;
 use crate::registry::{Cache, ListedModel, Source};
 use crate::serving::Catalog;
 use crate::telemetry::Telemetry;
@@ -52,6 +53,7 @@ pub struct Parts {
     pub journal: Journal,
     pub catalog: Arc<Catalog>,
     pub telemetry: Arc<Telemetry>,
+    pub recording: Arc<Recording>,
 }
 
 /// How far the start has come.
@@ -103,8 +105,8 @@ pub fn start(parts: Parts, setup: Setup) -> io::Result<(Control, watch::Receiver
     let (news, incoming) = mpsc::channel(NEWS);
     let (heard, answers) = mpsc::channel(NEWS);
     let (loads, watching) = watch::channel(Loads::default());
-    let Parts { library, cache, journal, catalog, telemetry } = parts;
-    let workshop = Arc::new(Workshop::new(library, cache, telemetry, loader));
+    let Parts { library, cache, journal, catalog, telemetry, recording } = parts;
+    let workshop = Arc::new(Workshop::new(library, cache, telemetry, loader, recording));
     let mut lifecycle = Lifecycle {
         setup: setup.clone(),
         round: 0,
@@ -313,6 +315,7 @@ impl Lifecycle {
             model.source = source;
             model.listed = listed;
             model.adopt(Settings::of(settings, Some(&model.settings)));
+            model.renew_recorders(&self.workshop.recording);
             return;
         }
         let metrics = self.workshop.telemetry.model(name);

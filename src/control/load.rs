@@ -8,10 +8,11 @@ use super::settings::ModelSettings;
 use crate::admission::Limiter;
 use crate::engine::golden::{self, Golden};
 use crate::engine::{Cost, Engine, EngineError, Library, OrtEngine, measure, warm};
+use crate::predictions::{Policy, Recording};
 use crate::registry::{GOLDEN_FILE, MODEL_FILE};
 use crate::serving::{Loaded, Servable};
 use crate::telemetry::{ModelMetrics, VersionMetrics};
-use crate::types::{ModelName, RejectKind, Rejection, Version};
+use crate::types::{Digest, ModelName, RejectKind, Rejection, Version};
 
 /// Longest time that the golden inputs may take.
 const GOLDEN_PATIENCE: Duration = Duration::from_secs(30);
@@ -25,6 +26,8 @@ pub(super) struct Job {
     pub(super) metrics: Arc<VersionMetrics>,
     pub(super) model_metrics: Arc<ModelMetrics>,
     pub(super) limiter: Arc<Limiter>,
+    pub(super) digest: Digest,
+    pub(super) recording: Arc<Recording>,
 }
 
 impl Job {
@@ -57,8 +60,21 @@ impl Job {
         for cost in measured.costs {
             loaded.cost.set(cost.input_bytes, cost.nanos);
         }
-        Ok(Servable::new(loaded, self.model_metrics, self.limiter))
+        let servable = Servable::new(loaded, self.model_metrics, self.limiter);
+        fit_recorder(&servable, &self.recording, &self.digest, &self.settings.recording);
+        Ok(servable)
     }
+}
+
+/// Gives a version what writes its records, by its model's policy. Does I/O.
+pub(super) fn fit_recorder(
+    servable: &Servable,
+    recording: &Recording,
+    digest: &Digest,
+    policy: &Arc<Policy>,
+) {
+    let (name, version, signature) = (servable.name(), servable.version(), servable.signature());
+    servable.recorder.store(recording.recorder(name, version, digest, signature, policy));
 }
 
 /// Compares the version with its golden outputs, where it has some: this

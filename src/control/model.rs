@@ -9,12 +9,14 @@ use tokio::task::AbortHandle;
 
 use super::decide::{Content, Facts, InstanceId, Needs, Plan, Standing};
 use super::journal::Remembered;
+use super::load::fit_recorder;
 use super::memory::Share;
 use super::routes::{ModelView, Underway};
 use super::settings::{LabelTarget, ModelSettings, number_of};
 use super::status::{ModelStatus, ProbeStatus, VersionStatus};
 use crate::admission::Limiter;
 use crate::engine::ProbeReport;
+use crate::predictions::{Level, Recording};
 use crate::registry::{Listed, ListedModel, Progress, Source};
 use crate::serving::{KnownVersion, ModelEntry, Servable};
 use crate::telemetry::{ModelMetrics, VersionMetrics};
@@ -211,6 +213,26 @@ impl Model {
             self.forgive(&[RejectKind::Incompatible]);
         }
         self.settings = settings;
+    }
+
+    /// Gives ready versions what the settings in force say about recording them.
+    pub(super) fn renew_recorders(&self, recording: &Arc<Recording>) {
+        let Some(policy) = self.settings.good.as_ref().map(|good| &good.recording) else { return };
+        for (id, instance) in &self.instances {
+            let Some(Ready { servable, .. }) = &instance.ready else { continue };
+            let is_due = match &*servable.recorder.load() {
+                Some(recorder) => *recorder.policy != **policy,
+                None => recording.log().is_some() && policy.level != Level::Off,
+            };
+            if is_due {
+                let (servable, recording) = (Arc::clone(servable), Arc::clone(recording));
+                let (digest, policy) = (id.content.digest, Arc::clone(policy));
+                // It writes a file.
+                tokio::task::spawn_blocking(move || {
+                    fit_recorder(&servable, &recording, &digest, &policy);
+                });
+            }
+        }
     }
 
     /// Forgets rejections of some kinds, so that those versions are tried again.

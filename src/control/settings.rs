@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::decide::VersionPolicy;
 use crate::engine::{ProbeLimits, SessionOptions};
+use crate::predictions::Policy;
 use crate::registry::Source;
 use crate::routing::RouteDocument;
 use crate::serving::ExecutionOptions;
@@ -21,6 +22,8 @@ pub struct ModelSettings {
     pub session: SessionOptions,
     /// Names of an output's columns, by output.
     pub labels: BTreeMap<String, Vec<String>>,
+    /// What is recorded of its requests.
+    pub recording: Arc<Policy>,
     pub versions: VersionPolicy,
     /// Versions that served before and stay loaded, so that a rollback takes no time.
     pub keep_previous: usize,

@@ -3,16 +3,20 @@
 //! ```text
 //! header  64 bytes: magic 8, shard u32, zero u32, epoch u64, first sequence u64,
 //!                   created (µs since 1970) i64, zeros, CRC-32 of the first 60 u32
-//! frame   length u32, its complement u32, CRC-32 u32, kind u8, zeros 3,
+//! frame   length u32, its complement u32, CRC-32 u32, kind u8, mark 3,
 //!         sequence u64, payload, zeros to a multiple of 8
 //! ```
-//! All little-endian. The CRC is of kind, zeros, sequence and payload, behind
+//! All little-endian. The CRC is of kind, mark, sequence and payload, behind
 //! the epoch, so that what an earlier use of the same blocks left is not
 //! taken for a record. The complement tells a torn length from a torn record:
 //! behind a damaged record whose length holds the next one is found at once,
-//! else at the next 8 bytes that begin a whole one.
+//! else at the next 8 bytes that begin a whole one. The mark is the epoch's
+//! first three bytes: a payload cannot know it, so no payload can be made of
+//! heads that each cost a long CRC while the next record is looked for.
 
 use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
 
 pub const MAGIC: [u8; 8] = *b"MGPLOG01";
 pub const HEADER: usize = 64;
@@ -38,7 +42,8 @@ pub struct Gap {
 }
 
 /// Why records are missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Cause {
     /// The disk was too slow or refused, and answers went on.
@@ -147,6 +152,7 @@ pub fn finish(buffer: &mut Vec<u8>, start: usize, kind: Kind, sequence: u64, epo
     buffer[start..start + 4].copy_from_slice(&length.to_le_bytes());
     buffer[start + 4..start + 8].copy_from_slice(&(!length).to_le_bytes());
     buffer[start + 12] = kind as u8;
+    buffer[start + 13..start + 16].copy_from_slice(&mark(epoch));
     buffer[start + 16..start + 24].copy_from_slice(&sequence.to_le_bytes());
     let crc = crc(epoch, &buffer[start + 12..]);
     buffer[start + 8..start + 12].copy_from_slice(&crc.to_le_bytes());
@@ -188,6 +194,9 @@ impl Scan<'_> {
         let (length, head) = length_at(self.segment, at)?;
         let payload = at + FRAME_HEAD..at + FRAME_HEAD + length;
         let kind = Kind::of(head[12])?;
+        if head[13..16] != mark(self.epoch) {
+            return None;
+        }
         let whole = crc(self.epoch, &self.segment[at + 12..payload.end]) == u32_at(head, 8);
         whole.then(|| (kind, u64_at(head, 16), payload))
     }
@@ -225,6 +234,11 @@ fn length_at(segment: &[u8], at: usize) -> Option<(usize, &[u8])> {
         && length as usize <= MAX_PAYLOAD
         && at + FRAME_HEAD + length as usize <= segment.len();
     fits.then_some((length as usize, head))
+}
+
+fn mark(epoch: u64) -> [u8; 3] {
+    let [one, two, three, ..] = epoch.to_le_bytes();
+    [one, two, three]
 }
 
 fn crc(epoch: u64, bytes: &[u8]) -> u32 {

@@ -3,7 +3,10 @@
 //! ```text
 //! raw/<shard>/<first sequence>.seg       being written
 //! raw/<shard>/<first sequence>.sealed    complete, waits for the archive
+//! raw/<shard>/<epoch>-<count>.next       reserved for the next segment; one as soon as it has a header
+//! raw/<shard>/<name>.damaged             a segment whose header could not be read
 //! raw/<shard>/ledger                     sequence numbers given out, and an open gap
+//! lock                                   held by the gateway that writes here
 //! schemas/<id>.json                      what the tensors of records mean
 //! parquet/predictions/model=M/version=V/date=YYYY-MM-DD/hour=HH/<file>.parquet
 //! parquet/labels/date=YYYY-MM-DD/hour=HH/<file>.parquet
@@ -17,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 pub const ACTIVE: &str = "seg";
 pub const SEALED: &str = "sealed";
+pub const PREPARED: &str = "next";
+pub const DAMAGED: &str = "damaged";
 /// Characters of a sequence number in a file's name.
 const DIGITS: usize = 20;
 
@@ -32,6 +37,21 @@ pub fn shard(root: &Path, shard: u32) -> PathBuf {
 /// A segment of a shard, by the extension [`ACTIVE`] or [`SEALED`].
 pub fn segment(root: &Path, number: u32, first: u64, extension: &str) -> PathBuf {
     shard(root, number).join(format!("{first:0DIGITS$}.{extension}"))
+}
+
+/// A file that is reserved for a segment whose numbers are not known yet.
+pub fn prepared(root: &Path, number: u32, epoch: u64, count: u64) -> PathBuf {
+    shard(root, number).join(format!("{epoch:016x}-{count}.{PREPARED}"))
+}
+
+/// The number of a shard, by the name of its folder.
+pub fn number_of(folder: &str) -> Option<u32> {
+    let number = folder.parse().ok()?;
+    (folder == format!("{number:03}")).then_some(number)
+}
+
+pub fn lock(root: &Path) -> PathBuf {
+    root.join("lock")
 }
 
 /// The first sequence number of a segment, by its name.

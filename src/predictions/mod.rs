@@ -5,15 +5,27 @@
 //! `frame`), from which the archive makes Parquet (`archive`). `layout` names
 //! every file.
 
+pub mod account;
+mod deferred;
+mod digest;
 pub mod frame;
+pub mod hash;
 pub mod layout;
 pub mod policy;
 pub mod record;
+mod recorder;
+mod recording;
+mod redact;
 pub mod schema;
 pub mod store;
 
+pub use account::{ArchivedFile, SegmentAccount};
+pub use deferred::{Deferred, Encoded};
 pub use frame::Kind;
+pub use hash::Hasher;
 pub use policy::{Level, OnFailure, Policy, Treatment};
-pub use record::{Assignment, Form, Label, Prediction, Role, TensorRecord, Truth};
+pub use record::{Assignment, Form, Head, Label, Prediction, Role, TensorRecord, Trace, Truth};
+pub use recorder::{Recorder, encode_bare};
+pub use recording::Recording;
 pub use schema::{Column, Schema, SchemaId, Schemas, TensorSchema};
-pub use store::{Appended, Log, LogError, LogOptions, Place};
+pub use store::{Appended, Encode, Log, LogError, LogOptions, NotKept, Place};

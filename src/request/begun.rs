@@ -10,8 +10,10 @@ use super::chosen::Chosen;
 use super::finite::is_nonsense;
 use super::id::RequestId;
 use super::rebind::rebind;
+use super::record::Answered;
 use super::ticket::{Started, Ticket, nobody};
 use crate::admission::{Failure, Passage};
+use crate::quality::Observed;
 use crate::routing::Route;
 use crate::serving::{Done, Running, Servable, Wanted, Work};
 use crate::shadow::Sample;
@@ -32,7 +34,6 @@ pub struct Answer {
 /// A request whose run was started.
 pub struct Begun<'g> {
     pub(super) ticket: Ticket<'g>,
-    pub(super) id: RequestId,
     running: Running,
     pub(super) wanted: Wanted,
     binary: SmallVec<[bool; 4]>,
@@ -54,18 +55,19 @@ enum Failed {
 }
 
 impl Spare {
-    /// `None` where nobody needs it: the champion answers, and nothing is mirrored.
-    pub(super) fn of(chosen: &Chosen, work: &Work, body_bytes: usize) -> Option<Box<Spare>> {
-        let is_mirrored = chosen.mirrored().is_some();
-        let is_needed = is_mirrored || !chosen.is_last_resort();
+    /// `None` where nobody needs it: the champion answers, and nothing is
+    /// mirrored or recorded.
+    pub(super) fn of(ticket: &Ticket<'_>, work: &Work, body_bytes: usize) -> Option<Box<Spare>> {
+        let is_mirrored = ticket.chosen.mirrored().is_some();
+        let is_needed = is_mirrored || ticket.noted.keeps || !ticket.chosen.is_last_resort();
         is_needed.then(|| Box::new(Spare { work: work.clone(), body_bytes, is_mirrored }))
     }
 }
 
 impl<'g> Begun<'g> {
-    pub(super) fn new(ticket: Ticket<'g>, id: RequestId, started: Started) -> Begun<'g> {
+    pub(super) fn new(ticket: Ticket<'g>, started: Started) -> Begun<'g> {
         let Started { running, wanted, binary, classification, spare } = started;
-        Begun { ticket, id, running, wanted, binary, classification, spare }
+        Begun { ticket, running, wanted, binary, classification, spare }
     }
 
     /// Waits for the model's answer and gives it its wire form. Where a
@@ -82,22 +84,27 @@ impl<'g> Begun<'g> {
             Box::pin(self.run_or_fall_back()).await
         };
         let result = done.and_then(|done| {
-            let (observed, sample) = (self.observed(&done), self.sample(&done));
-            Ok((encode(self.assemble(done)?)?, observed, sample))
+            let answered = self.answered(&done);
+            let observed = self.observed(&done);
+            let sample = self.sample(&done, answered.as_ref(), observed.as_ref());
+            Ok((encode(self.assemble(done)?)?, answered, observed, sample))
         });
-        match result {
-            Ok((encoded, observed, sample)) => {
-                self.ticket.count(None);
-                if let Some(observed) = observed {
-                    self.ticket.gateway.quality.saw(observed);
-                }
-                if let Some(sample) = sample {
-                    self.ticket.gateway.mirror.offer(sample);
-                }
-                Ok(encoded)
-            }
-            Err(error) => Err(self.ticket.fail(error)),
+        let result = result.map_err(|error| self.ticket.fail(error));
+        let (encoded, answered, observed, sample) = result?;
+        let answered = answered.filter(|_| self.ticket.noted.keeps);
+        if let Some(unsettled) = answered.and_then(|answered| self.ticket.record(&answered)) {
+            // Boxed, as above.
+            let settled = Box::pin(self.ticket.settle(unsettled)).await;
+            settled.map_err(|error| self.ticket.fail(error))?;
         }
+        self.ticket.count(None);
+        if let Some(observed) = observed {
+            self.ticket.gateway.quality.saw(observed);
+        }
+        if let Some(sample) = sample {
+            self.ticket.gateway.mirror.offer(sample);
+        }
+        Ok(encoded)
     }
 
     /// Waits for the version that nobody stands in for.
@@ -150,8 +157,13 @@ impl<'g> Begun<'g> {
         if champion.breaker.passage(Instant::now()) == Passage::Shut {
             return Err(nobody());
         }
-        let work = rebind(spare.work, failed.signature(), champion.signature());
+        let Spare { work, body_bytes, .. } = *spare;
+        let work = rebind(work, failed.signature(), champion.signature());
         let work = Work { variant: Some(counted), ..work.ok_or_else(nobody)? };
+        if self.ticket.noted.keeps {
+            let work = work.clone();
+            self.spare = Some(Box::new(Spare { work, body_bytes, is_mirrored: false }));
+        }
         let wanted = work.wanted.clone();
         let mut running = champion.start(work);
         let result = running.answer(&champion).await;
@@ -167,17 +179,39 @@ impl<'g> Begun<'g> {
         is_nonsense(inputs, done.outputs.iter())
     }
 
+    /// What is recorded of this request once it is answered.
+    fn answered(&self, done: &Done) -> Option<Answered> {
+        let spare = self.spare.as_ref()?;
+        if !self.ticket.noted.keeps && !spare.is_mirrored {
+            return None;
+        }
+        Some(Answered {
+            inputs: spare.work.inputs.clone(),
+            wanted: self.wanted.clone(),
+            outputs: done.outputs.clone(),
+            timings: done.timings,
+            rows: spare.work.rows(),
+        })
+    }
+
     /// What is mirrored of this request once it is answered.
-    fn sample(&mut self, done: &Done) -> Option<Sample> {
+    fn sample(
+        &mut self,
+        done: &Done,
+        answered: Option<&Answered>,
+        observed: Option<&Observed>,
+    ) -> Option<Sample> {
         let spare = self.spare.take().filter(|spare| spare.is_mirrored)?;
         let served = self.ticket.chosen.mirrored()?;
         Some(Sample {
             route: Arc::clone(served),
             primary: Arc::clone(self.ticket.chosen.servable()?),
-            request_id: SmallVec::from_slice(self.id.as_bytes()),
+            request_id: SmallVec::from_slice(self.ticket.noted.id.as_bytes()),
             body_bytes: spare.body_bytes,
             work: spare.work,
             done: done.clone(),
+            recording: answered.and_then(|answered| self.ticket.recording(answered)),
+            observing: observed.map(|observed| self.observing(observed)),
         })
     }
 
@@ -197,7 +231,8 @@ impl<'g> Begun<'g> {
             })
             .collect();
         let classification = std::mem::take(&mut self.classification);
-        Ok(Answer { id: std::mem::take(&mut self.id), servable, variant, outputs, classification })
+        let id = self.ticket.noted.id.clone();
+        Ok(Answer { id, servable, variant, outputs, classification })
     }
 }
 

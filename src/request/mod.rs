@@ -15,6 +15,7 @@ mod id;
 mod observe;
 mod readiness;
 mod rebind;
+mod record;
 mod ticket;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use readiness::Readiness;
 pub use ticket::Ticket;
 
 use crate::admission::ByteBudget;
+use crate::predictions::Recording;
 use crate::quality::Quality;
 use crate::serving::{Catalog, Servable};
 use crate::shadow::Mirror;
@@ -41,6 +43,7 @@ pub struct Gateway {
     pub budget: Arc<ByteBudget>,
     pub telemetry: Arc<Telemetry>,
     pub mirror: Arc<Mirror>,
+    pub recording: Arc<Recording>,
     pub quality: Arc<Quality>,
     /// The longest a request may take, whatever the client asked for.
     pub max_request: Duration,
@@ -52,11 +55,12 @@ impl Gateway {
         telemetry: Arc<Telemetry>,
         budget: Arc<ByteBudget>,
         mirror: Arc<Mirror>,
+        recording: Arc<Recording>,
         max_request: Duration,
     ) -> Gateway {
         let (catalog, readiness) = Default::default();
         let quality = Quality::off();
-        Gateway { catalog, budget, telemetry, mirror, quality, max_request, readiness }
+        Gateway { catalog, budget, telemetry, mirror, recording, quality, max_request, readiness }
     }
 
     /// Shows answers to `quality`, which takes labels for them.
@@ -108,5 +112,6 @@ impl Gateway {
         if let Some(reason) = error.reason {
             unknown.rejected(reason);
         }
+        self.record_refused(protocol, error);
     }
 }

@@ -9,12 +9,12 @@ use smallvec::SmallVec;
 use super::begun::{Begun, Spare};
 use super::call::Call;
 use super::chosen::{Chosen, Variant};
-use super::id::RequestId;
+use super::record::Noted;
 use super::{Bound, Gateway, bind};
 use crate::admission::Passage;
 use crate::routing::{Attributes, By, Route};
 use crate::serving::{Running, Servable, ServedRoute, Wanted, Work};
-use crate::telemetry::{InflightGuard, Protocol};
+use crate::telemetry::{InflightGuard, ModelMetrics, Protocol};
 use crate::types::{Code, InferError, InferRequest, Parameter, Priority, Reason};
 
 /// A routed request. Whatever comes of it is counted once: when it is
@@ -23,10 +23,11 @@ pub struct Ticket<'g> {
     pub(super) gateway: &'g Gateway,
     pub(super) chosen: Chosen,
     pub(super) received: Instant,
-    protocol: Protocol,
+    pub(super) protocol: Protocol,
     priority: Priority,
+    pub(super) noted: Noted,
     counted: bool,
-    _in_flight: InflightGuard,
+    in_flight: InflightGuard,
 }
 
 /// What a started request leaves behind for its answer.
@@ -52,8 +53,9 @@ impl<'g> Ticket<'g> {
             received: call.received,
             protocol: call.protocol,
             priority,
+            noted: Noted::default(),
             counted: false,
-            _in_flight: of.model_metrics.enter(),
+            in_flight: of.model_metrics.enter(),
             chosen,
         }
     }
@@ -82,9 +84,9 @@ impl<'g> Ticket<'g> {
         call: &Call<'_>,
         request: InferRequest<'_>,
     ) -> Result<Begun<'g>, InferError> {
-        let id = call.id(&request.id);
-        match self.start(call, &id, request) {
-            Ok(started) => Ok(Begun::new(self, id, started)),
+        self.noted.id = call.id(&request.id);
+        match self.start(call, request) {
+            Ok(started) => Ok(Begun::new(self, started)),
             Err(error) => Err(self.fail(error)),
         }
     }
@@ -92,17 +94,15 @@ impl<'g> Ticket<'g> {
     /// Ends the request as failed before its body could be used.
     pub fn failed(mut self, call: &Call<'_>, error: InferError) -> InferError {
         // It belongs to a variant all the same. No body, no parameters.
-        let decided = self.decide(call, &call.id(""), &[]);
+        self.noted.id = call.id("");
+        let decided = self.decide(call, &[]);
+        self.note(call, &[]);
         self.fail(decided.err().unwrap_or(error))
     }
 
-    fn start(
-        &mut self,
-        call: &Call<'_>,
-        id: &RequestId,
-        request: InferRequest<'_>,
-    ) -> Result<Started, InferError> {
-        self.decide(call, id, &request.parameters)?;
+    fn start(&mut self, call: &Call<'_>, request: InferRequest<'_>) -> Result<Started, InferError> {
+        self.decide(call, &request.parameters)?;
+        self.note(call, &request.parameters);
         self.let_pass()?;
         let servable = self.chosen.servable().ok_or_else(nobody)?;
         let deadline = call.deadline(&request, self.gateway.max_request);
@@ -110,7 +110,7 @@ impl<'g> Ticket<'g> {
             bind(servable.signature(), request, deadline)?;
         work.priority = self.priority;
         work.variant = self.chosen.counts_for();
-        let spare = Spare::of(&self.chosen, &work, call.body_bytes);
+        let spare = Spare::of(self, &work, call.body_bytes);
         if let Chosen::Variant(variant) = &self.chosen
             && !self.chosen.is_last_resort()
         {
@@ -126,13 +126,12 @@ impl<'g> Ticket<'g> {
     fn decide(
         &mut self,
         call: &Call<'_>,
-        id: &RequestId,
         parameters: &[(Cow<'_, str>, Parameter<'_>)],
     ) -> Result<(), InferError> {
         let Chosen::Undecided(served) = &self.chosen else { return Ok(()) };
         let pinned = call.pinned();
         self.chosen = if pinned.is_empty() {
-            let request_id = id.as_bytes();
+            let request_id = self.noted.id.as_bytes();
             decide(served, &Attributes { headers: call.headers, parameters, request_id })
         } else {
             Chosen::Pinned(Arc::clone(served.pinned(pinned)?))
@@ -177,6 +176,7 @@ impl<'g> Ticket<'g> {
 
     pub(super) fn fail(&mut self, error: InferError) -> InferError {
         self.count(Some(error.code));
+        self.record_failure(error.code, error.reason);
         if let (Some(reason), Some(servable)) = (error.reason, self.any_servable()) {
             servable.model_metrics.rejected(reason);
         }
@@ -194,8 +194,13 @@ impl<'g> Ticket<'g> {
         }
     }
 
+    /// Of the model that the request is for.
+    pub(super) fn model_metrics(&self) -> &ModelMetrics {
+        self.in_flight.model()
+    }
+
     /// The one that answers, or any of the same model.
-    fn any_servable(&self) -> Option<&Arc<Servable>> {
+    pub(super) fn any_servable(&self) -> Option<&Arc<Servable>> {
         match &self.chosen {
             Chosen::Undecided(served) => served.any(),
             Chosen::Variant(variant) => self.chosen.servable().or_else(|| variant.served.any()),
@@ -208,6 +213,7 @@ impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         if !self.counted {
             self.count(Some(Code::Cancelled));
+            self.record_failure(Code::Cancelled, None);
         }
     }
 }

@@ -65,7 +65,7 @@ impl Route {
             },
             unit_kind: self.keys.describe(unit.kind),
             unit: self.shown(unit.kind, bytes),
-            salt: self.split_salt_text(),
+            salt: self.split_salt_text.clone(),
             hash: format!("{:016x}", unit.hash),
             slot: unit.slot,
             range: self.split.range(decision.variant),

@@ -9,7 +9,7 @@ use crate::types::VariantName;
 /// buckets are dealt anew: 100.
 pub fn moved_units(before: &Route, after: &Route) -> f64 {
     let both_divide = before.split.divides() && after.split.divides();
-    if both_divide && before.salt != after.salt {
+    if both_divide && before.split_salt_text != after.split_salt_text {
         return 100.0;
     }
     let mut borders: Vec<u32> = before.split.borders().chain(after.split.borders()).collect();

@@ -39,8 +39,8 @@ pub struct Route {
     pub(super) keys: Keys,
     rules: Rules,
     pub(super) split: Split,
-    /// What those of the split and of the shadow begin with.
-    pub(super) salt: String,
+    /// What the hash of the split begins with.
+    pub split_salt_text: String,
     split_salt: Salt,
     shadow_salt: Salt,
 }
@@ -115,6 +115,7 @@ impl Route {
 
         let salt = spec.stickiness.salt.clone();
         let salt = salt.unwrap_or_else(|| format!("{}/r-01", document.name()));
+        let split_salt_text = format!("{salt}/split");
         let mirrors_new = spec.on_new_version == OnNewVersion::Shadow;
         let shadow = spec.shadow.clone().or_else(|| mirrors_new.then(ShadowSpec::default));
         Ok(Route {
@@ -129,9 +130,9 @@ impl Route {
             keys,
             rules,
             split,
-            split_salt: Salt::new(&split_salt(&salt)),
+            split_salt: Salt::new(&split_salt_text),
             shadow_salt: Salt::new(&format!("{salt}/shadow")),
-            salt,
+            split_salt_text,
         })
     }
 
@@ -157,9 +158,16 @@ impl Route {
         Unit { kind, hash, slot: bucket::slot(hash), shadow_slot }
     }
 
-    /// The salt of the split in full.
-    pub(super) fn split_salt_text(&self) -> String {
-        split_salt(&self.salt)
+    /// The bytes of a request's key, where it carries one; `digits` holds a number's.
+    pub fn key<'a>(
+        &self,
+        attributes: &Attributes<'a>,
+        digits: &'a mut itoa::Buffer,
+    ) -> Option<&'a [u8]> {
+        match self.keys.find(attributes, digits) {
+            (UnitKind::Key(_), bytes) => Some(bytes),
+            (UnitKind::RequestId, _) => None,
+        }
     }
 
     /// Whether a unit's requests are mirrored.
@@ -181,10 +189,6 @@ impl Route {
             By::Split => self.variants[decision.variant].weight.fraction(),
         }
     }
-}
-
-fn split_salt(base: &str) -> String {
-    format!("{base}/split")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use super::cost::CostTable;
@@ -16,6 +17,7 @@ use super::queue::longest_wait;
 use super::turn;
 use crate::admission::{Breaker, Limiter, LimiterOptions};
 use crate::engine::Engine;
+use crate::predictions::Recorder;
 use crate::telemetry::{ModelMetrics, VersionMetrics};
 use crate::types::{Blame, Code, InferError, ModelName, Priority, Reason, Signature, Version};
 
@@ -113,6 +115,9 @@ pub struct Servable {
     /// Of the whole model, over all its versions.
     pub limiter: Arc<Limiter>,
     pub breaker: Breaker,
+    /// What writes its records; none where nothing is recorded. A reload may
+    /// change it while the version serves.
+    pub recorder: ArcSwapOption<Recorder>,
     /// Started when the first dear run comes.
     lane: OnceLock<Option<Lane>>,
 }
@@ -132,6 +137,7 @@ impl Servable {
             version_text,
             limiter,
             breaker,
+            recorder: ArcSwapOption::empty(),
             lane: OnceLock::new(),
         }
     }

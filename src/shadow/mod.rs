@@ -12,7 +12,9 @@ mod books;
 pub mod compare;
 mod excerpt;
 mod line;
+mod observe;
 mod pool;
+mod record;
 mod report;
 mod room;
 mod run;
@@ -32,6 +34,8 @@ use line::{Limits, Waits};
 use pool::Pool;
 use room::Room;
 
+pub use observe::Observing;
+pub use record::Recording;
 pub use report::{
     ComputeTimes, Excerpt, MismatchSample, MismatchedOutput, OutputReport, Quantiles, RunTimes,
     ShadowReport,
@@ -54,6 +58,10 @@ pub struct Sample {
     /// As the primary got it: inputs and wanted outputs by its signature.
     pub work: Work,
     pub done: Done,
+    /// `None` where nothing is recorded.
+    pub recording: Option<Recording>,
+    /// `None` where nobody compares answers with labels.
+    pub observing: Option<Observing>,
 }
 
 struct Shared {

@@ -8,6 +8,8 @@ use smallvec::SmallVec;
 use super::books::{Books, Compared, Ran, Turn, unix_ms};
 use super::compare::{self, Rules};
 use super::excerpt::Excerpts;
+use super::observe::observe;
+use super::record::{Ended, record};
 use super::report::{MismatchSample, MismatchedOutput};
 use super::{Held, Sample};
 use crate::admission::{Failure, Passage};
@@ -15,7 +17,7 @@ use crate::engine::{EngineError, Input, RunOutputs};
 use crate::routing::ShadowSpec;
 use crate::serving::{Servable, Target, Wanted};
 use crate::telemetry::{RunTimings, ShadowDrop, ShadowOutcome, Telemetry};
-use crate::types::{Signature, Tensor};
+use crate::types::{Code, Signature, Tensor};
 
 /// Longest request id that is kept of a mismatch.
 const MOST_ID: usize = 256;
@@ -35,10 +37,10 @@ pub(super) fn mirror(books: &Books, telemetry: &Telemetry, mut held: Box<Held>) 
         return counts.dropped(ShadowDrop::Stale);
     };
     let outcome = match run_shadow(sample, spec, target, telemetry) {
-        Ok((answer, took)) => {
+        Ok(answer) => {
             books.ran(name, &turn, Ran::Primary, sample.done.timings.ran);
-            books.ran(name, &turn, Ran::Shadow, took);
-            let outputs = compare_all(sample, spec, &turn, &answer);
+            books.ran(name, &turn, Ran::Shadow, answer.took);
+            let outputs = compare_all(sample, spec, &turn, &answer.outputs);
             for output in &outputs {
                 let errors = output.difference.errors.map(|errors| errors.max_absolute);
                 let agrees = output.difference.agrees;
@@ -46,15 +48,41 @@ pub(super) fn mirror(books: &Books, telemetry: &Telemetry, mut held: Box<Held>) 
                 counts.output(&output.name).compared(agrees, errors, overlap);
             }
             books.compared(name, &turn, &outputs);
-            keep_mismatch(books, sample, spec, target, &turn, &outputs, &answer);
+            let agrees = outputs.iter().all(|output| output.difference.agrees);
+            record(sample, target, &Ended::Answered { answer: &answer, agrees });
+            observe(sample, target, &answer);
+            if !agrees {
+                keep_mismatch(books, sample, spec, target, &turn, &outputs, &answer.outputs);
+            }
             ShadowOutcome::Compared
         }
-        Err(outcome) => outcome,
+        Err(outcome) => {
+            record(sample, target, &Ended::Failed(code(outcome)));
+            outcome
+        }
     };
     counts.ended(outcome);
     books.ended(name, &turn, outcome);
     if turn.again {
         run_again(books, sample, spec, &turn);
+    }
+}
+
+/// A shadow's answer.
+pub(super) struct Answer {
+    /// In the order in which the primary's outputs stand.
+    pub(super) outputs: RunOutputs,
+    /// Their places in the shadow's signature.
+    pub(super) wanted: Wanted,
+    pub(super) took: Duration,
+}
+
+/// What a run that gave nothing to compare is recorded as.
+fn code(outcome: ShadowOutcome) -> Code {
+    match outcome {
+        ShadowOutcome::Timeout => Code::DeadlineExceeded,
+        ShadowOutcome::Incompatible => Code::FailedPrecondition,
+        ShadowOutcome::Compared | ShadowOutcome::Failed => Code::Internal,
     }
 }
 
@@ -64,7 +92,7 @@ fn run_shadow(
     spec: &ShadowSpec,
     target: &Target,
     telemetry: &Telemetry,
-) -> Result<(RunOutputs, Duration), ShadowOutcome> {
+) -> Result<Answer, ShadowOutcome> {
     let shadow = &target.servable;
     let bound = bind(sample.primary.signature(), shadow.signature(), sample);
     let (inputs, wanted) = bound.ok_or(ShadowOutcome::Incompatible)?;
@@ -74,7 +102,8 @@ fn run_shadow(
             shadow.breaker.succeeded(Instant::now());
             let timings = RunTimings { infer: took, ..RunTimings::default() };
             target.metrics(telemetry).executed(sample.work.rows(), 1, &timings);
-            Ok((outputs, took))
+            drop(inputs);
+            Ok(Answer { outputs, wanted, took })
         }
         Attempt::Failed => {
             shadow.breaker.failed(Failure::Error, Instant::now());
@@ -208,8 +237,7 @@ fn keep_mismatch(
     compared: &[Compared],
     answer: &RunOutputs,
 ) {
-    let agrees = compared.iter().all(|output| output.difference.agrees);
-    if agrees || sample.route.route.private || spec.compare.samples == 0 {
+    if sample.route.route.private || spec.compare.samples == 0 {
         return;
     }
     let mut excerpts = Excerpts::new();

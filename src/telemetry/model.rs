@@ -177,6 +177,13 @@ pub(super) fn add_requests(totals: &mut RequestTotals, counters: &RequestCounter
 #[derive(Debug)]
 pub struct InflightGuard(Arc<ModelMetrics>);
 
+impl InflightGuard {
+    /// Whose request it is.
+    pub fn model(&self) -> &ModelMetrics {
+        &self.0
+    }
+}
+
 impl Drop for InflightGuard {
     fn drop(&mut self) {
         self.0.shards.mine().inflight.add(-1);

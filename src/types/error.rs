@@ -118,10 +118,12 @@ pub enum Reason {
     WouldExpire,
     /// The version failed so often that it is not asked for a while.
     BreakerOpen,
+    /// The prediction log cannot be written, and the model's policy is strict.
+    LogUnavailable,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 10] = [
         Reason::BodyTooLarge,
         Reason::BytesInFlight,
         Reason::QueueFull,
@@ -131,6 +133,7 @@ impl Reason {
         Reason::Limit,
         Reason::WouldExpire,
         Reason::BreakerOpen,
+        Reason::LogUnavailable,
     ];
 
     pub fn label(self) -> &'static str {
@@ -144,6 +147,7 @@ impl Reason {
             Reason::Limit => "limit",
             Reason::WouldExpire => "would_expire",
             Reason::BreakerOpen => "breaker_open",
+            Reason::LogUnavailable => "log_unavailable",
         }
     }
 }

@@ -53,7 +53,8 @@ impl Server {
         let telemetry = Arc::new(Telemetry::new(TelemetryOptions::default()));
         let mirror = Mirror::start(&telemetry).expect("a mirror");
         let budget = ByteBudget::new(1 << 20);
-        let gateway = Gateway::new(telemetry, budget, mirror, Duration::from_secs(2));
+        let recording = Arc::new(modelgate::predictions::Recording::off());
+        let gateway = Gateway::new(telemetry, budget, mirror, recording, Duration::from_secs(2));
         let face = Arc::new(Face::new(Arc::new(gateway), limits(), false));
         let (stop, stopped) = watch::channel(false);
         let _inside = runtime.enter();

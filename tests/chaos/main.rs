@@ -4,6 +4,7 @@
 
 mod crash;
 mod hostile;
+mod log;
 mod outage;
 #[path = "../support/mod.rs"]
 mod support;

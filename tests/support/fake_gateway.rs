@@ -20,7 +20,8 @@ pub fn gateway(models: usize, columns: usize) -> Gateway {
     let telemetry = Arc::new(Telemetry::new(TelemetryOptions::default()));
     let budget = ByteBudget::new(1 << 30);
     let mirror = Mirror::start(&telemetry).expect("a mirror");
-    let gateway = Gateway::new(telemetry, budget, mirror, Duration::from_secs(60));
+    let recording = Arc::new(modelgate::predictions::Recording::off());
+    let gateway = Gateway::new(telemetry, budget, mirror, recording, Duration::from_secs(60));
     for number in 0..models {
         publish(&gateway, &format!("m{number}"), columns);
     }

@@ -105,7 +105,8 @@ impl World {
         let telemetry = Arc::new(Telemetry::new(TelemetryOptions::default()));
         let mirror = Mirror::start(&telemetry).expect("a mirror");
         let budget = ByteBudget::new(1 << 30);
-        let gateway = Gateway::new(telemetry, budget, mirror, Duration::from_secs(60));
+        let recording = Arc::new(modelgate::predictions::Recording::off());
+        let gateway = Gateway::new(telemetry, budget, mirror, recording, Duration::from_secs(60));
         let name = |text| ModelName::parse(text).expect("a legal name");
         let limiter = Limiter::new(gateway.telemetry.model(&name("m")));
         let candidate_runs = Arc::new(AtomicUsize::new(0));

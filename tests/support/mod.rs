@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod grpc;
 pub mod hostile_models;
 pub mod http;
+pub mod log;
 pub mod metrics;
 pub mod moto;
 pub mod onnx_builder;

@@ -1,6 +1,6 @@
 //! Options of one model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
@@ -194,6 +194,8 @@ pub struct ModelOptions {
     pub onnxruntime: SessionOverrides,
     /// By output: what its columns stand for, such as class names.
     pub labels: BTreeMap<String, Vec<String>>,
+    /// By input: names of its columns, in their order.
+    pub features: BTreeMap<String, Vec<String>>,
 }
 
 /// Differences from the section `onnxruntime`.
@@ -212,6 +214,7 @@ pub struct ModelSettings {
     pub serving: ServingOptions,
     pub session: SessionOptions,
     pub labels: BTreeMap<String, Vec<String>>,
+    pub features: BTreeMap<String, Vec<String>>,
     pub version_labels: BTreeMap<String, LabelTarget>,
 }
 
@@ -230,6 +233,9 @@ impl ModelOptions {
         set(&mut settings.session.optimization, &optimization);
         for (output, names) in &self.labels {
             settings.labels.insert(output.clone(), names.clone());
+        }
+        for (input, names) in &self.features {
+            settings.features.insert(input.clone(), names.clone());
         }
         for (label, target) in &self.version_labels {
             settings.version_labels.insert(label.clone(), *target);
@@ -272,11 +278,19 @@ impl Validate for ModelOptions {
         for label in self.version_labels.keys() {
             check_label(label)?;
         }
-        match self.labels.iter().find(|(_, names)| names.is_empty()) {
-            Some((output, _)) => Err(Problem::new(
-                format!("labels.{output}"),
-                "expected at least one name, got none",
-            )),
+        for (key, named) in [("labels", &self.labels), ("features", &self.features)] {
+            if let Some((tensor, _)) = named.iter().find(|(_, names)| names.is_empty()) {
+                let message = "expected at least one name, got none";
+                return Err(Problem::new(format!("{key}.{tensor}"), message));
+            }
+        }
+        let names = || self.features.values().flatten();
+        let mut seen = BTreeSet::new();
+        match names().find(|name| name.is_empty() || !seen.insert(name.as_str())) {
+            Some(name) => {
+                let message = format!("'{name}' is empty, or the name of two columns");
+                Err(Problem::new("features", message))
+            }
             None => Ok(()),
         }
     }

@@ -300,3 +300,31 @@ fn a_models_own_file_is_checked_like_the_rest() {
     }
     assert_eq!(parse("").expect("valid"), ModelOptions::default());
 }
+
+#[test]
+fn policies_of_the_prediction_log_are_read_and_checked() {
+    let parsed = |text: &str| Config::parse(text, "file");
+    let config = parsed(
+        "predictions:\n  defaults: {level: off}\n  models:\n    m: {level: fsync, features: {a: {bin: [1, 2]}, b: \
+         {truncate: 3}, c: hash}, principal: {header: X-User}}",
+    )
+    .expect("valid");
+    assert!(config.predictions.records_anything());
+    let name = ModelName::parse("m").expect("a name");
+    let policy = config.predictions.policy(&name, &BTreeMap::new());
+    assert_eq!(policy.level, crate::predictions::Level::Fsync);
+    assert_eq!(policy.features.len(), 3);
+    assert!(policy.principal.is_some_and(|(header, _)| header == "x-user"));
+    for (text, expected) in [
+        ("defaults: {sample: 1.5}", "predictions.defaults.sample"),
+        ("models: {m: {features: {a: {bin: [2, 1]}}}}", "predictions.models.m.features.a"),
+        ("models: {m: {unit: digest}}", "predictions.models.m.unit"),
+        ("hash_key: short", "predictions.hash_key"),
+        ("defaults: {principal: {header: 'a b'}}", "principal.header"),
+    ] {
+        let error = parsed(&format!("predictions:\n  {text}")).expect_err("invalid").to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let shown = super::shown(&parsed("predictions: {hash_key: 0123456789abcdef}").expect("valid"));
+    assert!(!format!("{shown:?}").contains("0123456789abcdef"));
+}
