@@ -151,7 +151,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let (recording, archive) = recording::open(&config, threads, &telemetry)?;
     let recording = Arc::new(recording);
     let quality = match config.quality.enabled {
-        true => Quality::start(wire::quality(&config, recording.log()), telemetry.quality())?,
+        true => Quality::start(wire::quality(&config, &recording), telemetry.quality())?,
         false => Quality::off(),
     };
     let gateway = Gateway::new(

@@ -232,6 +232,13 @@ impl PredictionsConfig {
     }
 }
 
+impl PredictionsConfig {
+    /// What happens to labels that cannot be kept: they have no model of their own.
+    pub fn default_on_failure(&self) -> predictions::OnFailure {
+        self.defaults.on_failure.into()
+    }
+}
+
 impl RecordOverrides {
     fn apply_to(&self, policy: &mut RecordPolicy) {
         fn set<T: Clone>(setting: &mut T, option: &Option<T>) {
