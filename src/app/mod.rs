@@ -215,6 +215,10 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         tokio::task::spawn_blocking(move || pool.join()).await
     };
     signals.or_second(Duration::from_millis(shutdown.grace_ms), drained).await;
+    if let Some(log) = gateway.recording.log().cloned() {
+        // Whatever was recorded is sealed.
+        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+    }
     serving_ops.send_replace(true);
     let _ = (ops.await, admin.await);
     tracing::info!("stopped");

@@ -4,6 +4,7 @@ use modelgate::predictions::{Assignment, Hasher, Role};
 use modelgate::types::Code;
 use serde_json::json;
 
+use crate::support::http::Request;
 use crate::support::predict::Face;
 use crate::{Recorded, numbers, sign_of};
 
@@ -49,7 +50,7 @@ fn rules_pins_and_keys_that_may_be_kept() {
         "sign",
         json!({
             "stickiness": {"key": [{"header": "x-user"}]},
-            "rules": [{"match": {"header": "x-beta", "exact": "1"}, "variant": "b"}],
+            "match": [{"variant": "b", "headers": [{"name": "x-beta", "exact": "1"}]}],
             "variants": [{"name": "b", "version": 1, "weight": 0}],
         }),
     );
@@ -106,6 +107,12 @@ fn a_fallback_is_told_from_the_answer_of_its_own_variant() {
     // Version 3 makes NaN of every negative number.
     let registry = world.registry.version("sign", 3, &crate::sign("Sqrt").model());
     let world = Recorded { registry, ..world };
+    let sync = Request::post("/admin/v1/registry/events", "{}").header("host", "localhost");
+    sync.header("content-type", "application/json").send(world.gateway.admin);
+    world.wait_for("version 3", || {
+        let ready = Request::get("/v2/models/sign/versions/3/ready").send(world.gateway.http);
+        ready.status == 200
+    });
     world.apply(
         "sign",
         json!({

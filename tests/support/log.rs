@@ -18,15 +18,22 @@ pub struct Key {
     pub sequence: u64,
 }
 
-/// Request ids of all predictions, by key, in the raw segments of a log's folder.
+/// All predictions in the raw segments of a log's folder, by key.
 pub fn raw(root: &Path) -> BTreeMap<Key, Prediction> {
+    loop {
+        // Segments get other names while the gateway runs.
+        if let Some(found) = look_at_raw(root) {
+            return found;
+        }
+    }
+}
+
+fn look_at_raw(root: &Path) -> Option<BTreeMap<Key, Prediction>> {
     let mut found = BTreeMap::new();
     for file in files(&layout::raw(root)) {
-        let extension = file.extension().and_then(|extension| extension.to_str());
-        if !matches!(extension, Some(layout::ACTIVE | layout::SEALED)) {
-            continue;
-        }
-        let segment = Bytes::from(fs::read(&file).expect("a segment"));
+        // A segment has its own name only when the log's thread came by; whatever has a
+        // header is one.
+        let segment = Bytes::from(fs::read(&file).ok()?);
         let Some(Header { shard, epoch, .. }) = Header::decode(&segment) else { continue };
         for piece in frame::scan(&segment, epoch, frame::HEADER) {
             let Piece::Record { kind: Kind::Prediction, sequence, payload } = piece else {
@@ -36,7 +43,7 @@ pub fn raw(root: &Path) -> BTreeMap<Key, Prediction> {
             found.insert(Key { epoch, shard, sequence }, record);
         }
     }
-    found
+    Some(found)
 }
 
 /// Rows of the archive: the request's id, and how many rows, by key.

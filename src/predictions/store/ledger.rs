@@ -26,6 +26,9 @@ const AT_SETTLED: usize = 7;
 const AT_DOUBT: usize = 8;
 const FIELDS: usize = 9;
 
+/// No log ever gives out so many numbers.
+pub(super) const MOST: u64 = 1 << 62;
+
 /// What a ledger says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Books {
@@ -53,7 +56,11 @@ impl Books {
     }
 
     fn of(fields: [u64; FIELDS], shard: u32) -> Option<Books> {
-        if fields[AT_MAGIC] != MAGIC || fields[AT_SHARD] != u64::from(shard) {
+        let is_whole = fields[AT_MAGIC] == MAGIC
+            && fields[AT_SHARD] == u64::from(shard)
+            && fields[AT_SETTLED] <= fields[AT_NEXT]
+            && fields[AT_NEXT] < MOST;
+        if !is_whole {
             return None;
         }
         let cause =

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::contents::Contents;
 use super::disk::Disk;
-use super::ledger::Books;
+use super::ledger::{Books, MOST};
 use super::ranges::Ranges;
 use crate::predictions::frame::{Cause, Gap, HEADER, Header};
 use crate::predictions::layout;
@@ -162,7 +162,7 @@ fn find(
             _ => continue,
         };
         let head = disk.read(&path, HEADER as u64).unwrap_or_default();
-        match Header::decode(&head).filter(|header| header.shard == number) {
+        match Header::decode(&head).filter(|header| header.shard == number && header.first < MOST) {
             Some(header) => found.push(Found { path, header, sealed }),
             // Without a header it is no segment yet.
             None if extension == Some(layout::PREPARED) && is_zero(&head) => {

@@ -242,7 +242,24 @@ impl Simulated {
         }
     }
 
-    /// Flips bits of a file, on the disk.
+    /// Another disk with the same contents.
+    pub(super) fn copy(&self) -> Simulated {
+        let state = self.state();
+        let copy = Simulated::new(1);
+        let mut other = copy.state();
+        other.folders.clone_from(&state.folders);
+        other.files.clone_from(&state.files);
+        other.names.clone_from(&state.names);
+        other.kept_names.clone_from(&state.kept_names);
+        let cells = |cells: &Arc<Cells>| {
+            Arc::new(std::array::from_fn(|at| AtomicU64::new(cells[at].load(Relaxed))))
+        };
+        other.pages = state.pages.iter().map(|(path, page)| (path.clone(), cells(page))).collect();
+        drop(other);
+        copy
+    }
+
+    /// Changes a file, on the disk.
     pub(super) fn edit(&self, path: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let file = state.file(path).expect("a file");

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::disk::{Disk, DiskFile, RealDisk, reason};
 use super::keeper::{self, Keeper};
-use super::ledger::{Books, Ledger};
+use super::ledger::{Books, Ledger, MOST};
 use super::queue::{self, Queue};
 use super::recover::{self, recover};
 use super::segment::Segment;
@@ -181,7 +181,9 @@ fn archived(disk: &dyn Disk, root: &Path) -> BTreeMap<u32, u64> {
     let bytes = disk.read(&layout::archive(root), u64::MAX).unwrap_or_default();
     for line in bytes.split(|byte| *byte == b'\n') {
         // Other lines, and one that was cut off, say nothing here.
-        if let Ok(Line { shard, next }) = serde_json::from_slice(line) {
+        if let Ok(Line { shard, next }) = serde_json::from_slice(line)
+            && next < MOST
+        {
             let known = archived.entry(shard).or_insert(0);
             *known = next.max(*known);
         }

@@ -18,6 +18,7 @@ use super::verify::{Report, verify_on};
 use super::*;
 use crate::predictions::frame::{self, HEADER, Header, Piece};
 use crate::predictions::layout;
+use crate::telemetry::{Telemetry, TelemetryOptions};
 
 const ROOT: &str = "/log";
 
@@ -39,18 +40,21 @@ struct Driven {
     disk: Simulated,
     log: Arc<Log>,
     keeper: Keeper,
-    metrics: Arc<LogMetrics>,
+    telemetry: Telemetry,
     emptied: Vec<u8>,
 }
 
 impl Driven {
     fn open(disk: &Simulated) -> Driven {
-        let metrics = Arc::new(LogMetrics::default());
-        let options = options(Path::new(ROOT));
-        let log = Log::open_on(Arc::new(disk.clone()), options, Arc::clone(&metrics));
+        Driven::open_with(disk, options(Path::new(ROOT)))
+    }
+
+    fn open_with(disk: &Simulated, options: LogOptions) -> Driven {
+        let telemetry = Telemetry::new(TelemetryOptions::default());
+        let log = Log::open_on(Arc::new(disk.clone()), options, Arc::clone(telemetry.log()));
         let log = log.expect("a log");
         let keeper = Keeper::new(&log.shared);
-        Driven { disk: disk.clone(), log, keeper, metrics, emptied: Vec::new() }
+        Driven { disk: disk.clone(), log, keeper, telemetry, emptied: Vec::new() }
     }
 
     fn append(&self, payload: &[u8]) -> Appended {
@@ -88,6 +92,11 @@ impl Driven {
         let shard = &self.log.shared.shards[place.shard as usize];
         shard.flushes.store(true, Relaxed);
         shard.watch().borrow().of(place.sequence)
+    }
+
+    /// Whether the metrics have this line.
+    fn counts(&self, line: &str) -> bool {
+        self.telemetry.render().lines().any(|one| one == line)
     }
 
     fn verify(&self) -> Report {
