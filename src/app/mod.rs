@@ -27,6 +27,7 @@ use crate::background;
 use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::engine::{EngineError, Library};
 use crate::predictions::{LogError, OnFailure};
+use crate::quality::Quality;
 use crate::registry::{Cache, CacheError, Listing, Source, SourceError};
 use crate::request::Gateway;
 use crate::shadow::Mirror;
@@ -145,13 +146,18 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let shutdown = config.server.shutdown.clone();
     let mirror = Mirror::start(&telemetry)?;
     let recording = Arc::new(recording::open(&config, threads, &telemetry)?);
-    let gateway = Arc::new(Gateway::new(
+    let quality = match config.quality.enabled {
+        true => Quality::start(wire::quality(&config, recording.log()), telemetry.quality())?,
+        false => Quality::off(),
+    };
+    let gateway = Gateway::new(
         Arc::clone(&telemetry),
         budget,
         mirror,
         Arc::clone(&recording),
         max_request,
-    ));
+    );
+    let gateway = Arc::new(gateway.with_quality(quality));
     let face =
         Arc::new(Face::new(Arc::clone(&gateway), wire::limits(&config), config.server.reflection));
     face.set_serving(false).await;

@@ -31,6 +31,20 @@ pub fn step_back() {
     be_idle();
 }
 
+/// Steps a thread back as soon as there are requests to yield to.
+#[derive(Debug, Default)]
+pub struct Yielding(bool);
+
+impl Yielding {
+    /// To be called again and again; does nothing once it has stepped back.
+    pub fn step_back_once(&mut self) {
+        if !self.0 && yields() {
+            step_back();
+            self.0 = true;
+        }
+    }
+}
+
 /// A nice thread alone may finish its slice of some milliseconds before one
 /// that answers requests gets its turn; an idle one may not.
 #[cfg(target_os = "linux")]

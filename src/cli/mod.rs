@@ -3,6 +3,7 @@
 mod asking;
 mod bucket;
 mod client;
+mod feedback;
 mod models;
 mod output;
 mod predictions;
@@ -45,6 +46,8 @@ enum Verb {
     Shadow(shadow::Shadow),
     /// See, query, export and check what the prediction log has
     Predictions(predictions::Predictions),
+    /// Send what is known by now of predictions: labels, true values or rewards
+    Feedback(feedback::Feedback),
 }
 
 /// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
@@ -69,5 +72,6 @@ pub fn run(before_serving: fn()) -> ExitCode {
         Verb::Bucket(bucket) => bucket.run(),
         Verb::Shadow(shadow) => shadow.run(),
         Verb::Predictions(predictions) => predictions.run(),
+        Verb::Feedback(feedback) => feedback.run(),
     }
 }

@@ -32,9 +32,9 @@ pub struct Answer {
 
 /// A request whose run was started.
 pub struct Begun<'g> {
-    ticket: Ticket<'g>,
+    pub(super) ticket: Ticket<'g>,
     running: Running,
-    wanted: Wanted,
+    pub(super) wanted: Wanted,
     binary: SmallVec<[bool; 4]>,
     classification: SmallVec<[u32; 4]>,
     spare: Option<Box<Spare>>,
@@ -84,10 +84,12 @@ impl<'g> Begun<'g> {
         };
         let result = done.and_then(|done| {
             let answered = self.answered(&done);
+            let observed = self.observed(&done);
             let sample = self.sample(&done, answered.as_ref());
-            Ok((encode(self.assemble(done)?)?, answered, sample))
+            Ok((encode(self.assemble(done)?)?, answered, observed, sample))
         });
-        let (encoded, answered, sample) = result.map_err(|error| self.ticket.fail(error))?;
+        let (encoded, answered, observed, sample) =
+            result.map_err(|error| self.ticket.fail(error))?;
         let answered = answered.filter(|_| self.ticket.noted.keeps);
         if let Some(unsettled) = answered.and_then(|answered| self.ticket.record(&answered)) {
             // Boxed, as above.
@@ -95,6 +97,9 @@ impl<'g> Begun<'g> {
             settled.map_err(|error| self.ticket.fail(error))?;
         }
         self.ticket.count(None);
+        if let Some(observed) = observed {
+            self.ticket.gateway.quality.saw(observed);
+        }
         if let Some(sample) = sample {
             self.ticket.gateway.mirror.offer(sample);
         }

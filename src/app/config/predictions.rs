@@ -195,7 +195,12 @@ impl PredictionsConfig {
             && self.records_anything() == other.records_anything()
     }
 
-    /// The level of requests for models that do not exist.
+    /// What happens to what cannot be kept, where no model is known.
+    pub fn default_on_failure(&self) -> predictions::OnFailure {
+        self.defaults.on_failure.into()
+    }
+
+    /// The level of requests for models that do not exist, and of labels.
     pub fn default_level(&self) -> predictions::Level {
         self.defaults.level.into()
     }
@@ -229,10 +234,7 @@ impl RecordPolicy {
         };
         Policy {
             level: self.level.into(),
-            on_failure: match self.on_failure {
-                OnFailure::BestEffort => predictions::OnFailure::BestEffort,
-                OnFailure::Strict => predictions::OnFailure::Strict,
-            },
+            on_failure: self.on_failure.into(),
             sample: self.sample,
             max_tensor_bytes: self.max_tensor_bytes,
             texts: self.texts.into(),
@@ -255,6 +257,15 @@ impl From<Level> for predictions::Level {
             Level::Async => predictions::Level::Async,
             Level::Process => predictions::Level::Process,
             Level::Fsync => predictions::Level::Fsync,
+        }
+    }
+}
+
+impl From<OnFailure> for predictions::OnFailure {
+    fn from(on_failure: OnFailure) -> predictions::OnFailure {
+        match on_failure {
+            OnFailure::BestEffort => predictions::OnFailure::BestEffort,
+            OnFailure::Strict => predictions::OnFailure::Strict,
         }
     }
 }
