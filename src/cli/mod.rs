@@ -44,10 +44,10 @@ enum Verb {
     Bucket(bucket::Bucket),
     /// Compare the answers that mirrored requests got
     Shadow(shadow::Shadow),
-    /// See, query, export and check what the prediction log has
-    Predictions(predictions::Predictions),
     /// Send what is known by now of predictions: labels, true values or rewards
     Feedback(feedback::Feedback),
+    /// See, query, export and check what the prediction log has
+    Predictions(predictions::Predictions),
 }
 
 /// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
@@ -71,7 +71,7 @@ pub fn run(before_serving: fn()) -> ExitCode {
         Verb::Traffic(traffic) => traffic.run(),
         Verb::Bucket(bucket) => bucket.run(),
         Verb::Shadow(shadow) => shadow.run(),
-        Verb::Predictions(predictions) => predictions.run(),
         Verb::Feedback(feedback) => feedback.run(),
+        Verb::Predictions(predictions) => predictions.run(),
     }
 }
