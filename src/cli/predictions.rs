@@ -2,6 +2,7 @@
 
 mod accounts;
 mod decode;
+mod delete;
 mod engine;
 mod fits;
 mod footers;
@@ -43,6 +44,8 @@ enum Verb {
     Stats(stats::Stats),
     /// Check that every record is there, or that its absence is explained
     Verify(verify::Verify),
+    /// Delete what is recorded of a unit or of a request
+    Delete(delete::Delete),
 }
 
 /// What another program reads.
@@ -62,6 +65,7 @@ impl Predictions {
             Verb::Join(passed) => engine::run("join", &passed.arguments),
             Verb::Stats(stats) => stats.run(),
             Verb::Verify(verify) => verify.run(),
+            Verb::Delete(delete) => delete.run(),
         })
     }
 }

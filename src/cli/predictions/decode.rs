@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 use serde_json::{Map, Value, json};
 
+use crate::predictions::hash::hex;
 use crate::predictions::schema::Treated;
 use crate::predictions::{Form, Schema, TensorRecord, TensorSchema};
 use crate::types::DType;
@@ -105,9 +106,7 @@ impl Element {
             }
         };
         let value = match self {
-            Element::Hash => {
-                Value::from(element.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-            }
+            Element::Hash => Value::from(hex(element)),
             Element::Bin => Value::from(u16::from_le_bytes(*element.first_chunk()?)),
             Element::Of(dtype) => value(dtype, element)?,
         };

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{decode, when};
 use crate::cli::output;
 use crate::predictions::frame::Gap;
+use crate::predictions::hash::hex;
 use crate::predictions::{Label, Prediction, Schema, Truth};
 
 /// A record, and where it stands.
@@ -148,8 +149,4 @@ fn shown(value: &Value) -> String {
 /// Null for what is not there.
 fn text(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

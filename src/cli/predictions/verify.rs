@@ -18,6 +18,7 @@ use crate::cli::FAILED;
 use crate::cli::asking::Failure;
 use crate::cli::output::{self, Format, Table};
 use crate::predictions::account::ArchivedFile;
+use crate::predictions::hash::hex;
 use crate::predictions::store::verify::{self, Report, ShardReport};
 
 #[derive(Args, Debug)]
@@ -121,7 +122,7 @@ fn check(root: &Path, stated: &ArchivedFile, quick: bool) -> Option<String> {
 fn digest(path: &Path) -> io::Result<String> {
     let mut hasher = Sha256::new();
     io::copy(&mut File::open(path)?, &mut hasher)?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hasher.finalize()))
 }
 
 fn text(found: &Found) -> String {
