@@ -221,7 +221,7 @@ impl PredictionsConfig {
             && self.records_anything() == other.records_anything()
     }
 
-    /// What happens to what cannot be kept, where no model is known.
+    /// What happens to labels that cannot be kept: they have no model of their own.
     pub fn default_on_failure(&self) -> predictions::OnFailure {
         self.defaults.on_failure.into()
     }
@@ -229,13 +229,6 @@ impl PredictionsConfig {
     /// The level of requests for models that do not exist, and of labels.
     pub fn default_level(&self) -> predictions::Level {
         self.defaults.level.into()
-    }
-}
-
-impl PredictionsConfig {
-    /// What happens to labels that cannot be kept: they have no model of their own.
-    pub fn default_on_failure(&self) -> predictions::OnFailure {
-        self.defaults.on_failure.into()
     }
 }
 
