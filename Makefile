@@ -11,7 +11,7 @@ MODELS ?= models
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests serve build test test-rust test-slow test-clients bench \
+.PHONY: help setup setup-tests serve build build-query test test-rust test-slow test-clients bench \
         bench-floor bench-swap bench-split bench-shadow bench-overload bench-log bench-archive \
         test-chaos loadtest verify \
         fuzz clean
@@ -27,6 +27,9 @@ serve: build ## build and start the gateway; MODELS=DIR for your own models, ARG
 
 build: setup ## the release binary
 	cargo build --release --locked
+
+build-query: ## modelgate-query: SQL, exports and joins over the prediction log
+	cargo build --release --locked --package modelgate-query
 
 setup-tests: setup
 	@scripts/setup-tests.sh
@@ -47,7 +50,7 @@ test-chaos: setup ## kills, outages and hostile pushes in their long form: about
 # library: both register the protocol's messages, and protobuf refuses the second.
 test-clients: setup-tests
 	@[ -n "$$MODELGATE_BIN" ] || cargo build --locked
-	@for clients in with_tritonclient with_kserve; do \
+	@for clients in with_tritonclient with_kserve with_readers; do \
 	    MODELGATE_BIN="$${MODELGATE_BIN:-$(CARGO_TARGET_DIR)/debug/modelgate}" \
 	        $(TEST_PYTHON) -m pytest tests/clients/$$clients $(PYTEST_ARGS) || exit 1; \
 	done

@@ -15,9 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true);
-    compiler.open_files(["open_inference.proto"])?;
+    compiler.open_files(["open_inference.proto", "modelgate_feedback.proto"])?;
 
-    // Reflection serves this file.
+    // Reflection serves these files.
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     fs::write(out.join("open_inference.fds"), compiler.encode_file_descriptor_set())?;
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the tests need beyond the build: published models that are not in the repository, the Python
-# clients, and an S3 server. A second run finds all in place and ends at once.
+# clients, an S3 server, and promtool. A second run finds all in place and ends at once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,6 +22,8 @@ python3 scripts/from-wheel.py --wheel silero-vad==6.2.3 --platform any \
     --sha256 7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8 \
     "silero_vad/data/silero_vad.onnx=$models/silero-vad/1/model.onnx" \
     "silero_vad/data/silero_vad_16k_op15.onnx=$models/silero-vad-16k/1/model.onnx"
+
+scripts/fetch-prometheus.sh >/dev/null
 
 mkdir -p .cache
 exec 9>.cache/venv.lock

@@ -10,7 +10,8 @@
 //! - [`engine`]: sessions of ONNX Runtime; [`routing`]: which version answers;
 //!   [`admission`]: budgets, limits, breakers; [`registry`]: where models come from;
 //!   [`predictions`]: what was asked and answered, durable
-//! - [`serving`]: the catalog of what is loaded, and where runs take place
+//! - [`quality`]: labels joined with predictions, live metrics;
+//!   [`serving`]: the catalog of what is loaded, and where runs take place
 //! - [`shadow`]: requests mirrored to another version, and how its answers compare
 //! - [`request`]: the life of a request; [`control`]: the life of a version,
 //!   from a registry to its end
@@ -27,6 +28,7 @@ pub mod control;
 pub mod engine;
 pub mod onnx;
 pub mod predictions;
+pub mod quality;
 pub mod registry;
 pub mod request;
 pub mod routing;

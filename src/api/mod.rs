@@ -7,6 +7,7 @@ mod answer;
 mod body;
 pub mod codec;
 mod documents;
+mod feedback;
 mod grpc;
 mod headers;
 mod http;

@@ -14,6 +14,7 @@ mod models;
 mod onnxruntime;
 mod parse;
 mod predictions;
+mod quality;
 mod range;
 mod registries;
 mod route_file;
@@ -36,6 +37,7 @@ pub use model::{
 pub use models::{ModelsConfig, ProbeConfig};
 pub use onnxruntime::{OnnxRuntimeConfig, Optimization, SessionOptions};
 pub use predictions::PredictionsConfig;
+pub use quality::QualityConfig;
 pub use registries::{AzureConfig, DirConfig, GcsConfig, RegistryConfig, S3Config};
 pub use route_file::RouteFile;
 pub use routes::RoutesConfig;
@@ -57,6 +59,7 @@ pub struct Config {
     pub models: ModelsConfig,
     pub routes: RoutesConfig,
     pub predictions: PredictionsConfig,
+    pub quality: QualityConfig,
     pub telemetry: TelemetryConfig,
 }
 
@@ -107,6 +110,7 @@ impl Validate for Config {
         self.models.validate().map_err(|problem| problem.within("models"))?;
         self.routes.validate().map_err(|problem| problem.within("routes"))?;
         self.predictions.validate().map_err(|problem| problem.within("predictions"))?;
+        self.quality.validate().map_err(|problem| problem.within("quality"))?;
         self.telemetry.validate().map_err(|problem| problem.within("telemetry"))
     }
 }

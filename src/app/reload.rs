@@ -216,6 +216,7 @@ fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         ("onnxruntime.path", running.onnxruntime.path != new.onnxruntime.path),
         ("models.cache_bytes", running.models.cache_bytes != new.models.cache_bytes),
         ("predictions", !running.predictions.is_same_log(&new.predictions)),
+        ("quality", running.quality != new.quality),
         ("telemetry", telemetry(running) != telemetry(new)),
     ];
     sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

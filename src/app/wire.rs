@@ -10,6 +10,9 @@ use crate::api::codec::DecodeLimits;
 use crate::api::net::TimeLimits;
 use crate::control::{DeclaredRoute, LabelTarget, ModelSettings, Setup, VersionPolicy};
 use crate::engine;
+use crate::predictions::{Level, Recording};
+use crate::quality::index::Bounds;
+use crate::quality::{LabelLog, QualityOptions};
 use crate::registry::Source;
 use crate::serving::{Execution, ExecutionOptions};
 use crate::types::{ModelName, Version};
@@ -79,6 +82,31 @@ pub(super) fn model_settings(
         any_signature: serving.signature == config::SignaturePolicy::Any,
         version_labels: version_labels.map(|(name, target)| (name, label(target))).collect(),
     })
+}
+
+/// How predictions and labels wait for each other, and where labels are kept.
+pub(super) fn quality(config: &Config, recording: &Recording) -> QualityOptions {
+    let quality = &config.quality;
+    let log = recording.log().map(|log| LabelLog {
+        log: Arc::clone(log),
+        level: match config.predictions.default_level() {
+            // Models that are recorded all the same get their labels.
+            Level::Off => Level::Process,
+            level => level,
+        },
+        on_failure: config.predictions.default_on_failure(),
+    });
+    let models = quality.models.clone();
+    QualityOptions {
+        bounds: Bounds {
+            rows: quality.index_rows,
+            bytes: quality.index_bytes,
+            pending: quality.pending_labels,
+            ttl: i64::try_from(quality.wait_ms.saturating_mul(1000)).unwrap_or(i64::MAX),
+        },
+        declare: Arc::new(move |name| models.get(name).cloned().unwrap_or_default()),
+        log,
+    }
 }
 
 /// What the lifecycle works by.

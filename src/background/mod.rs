@@ -31,6 +31,20 @@ pub fn step_back() {
     be_idle();
 }
 
+/// Steps a thread back as soon as there are requests to yield to.
+#[derive(Debug, Default)]
+pub struct Yielding(bool);
+
+impl Yielding {
+    /// To be called again and again; does nothing once it has stepped back.
+    pub fn step_back_once(&mut self) {
+        if !self.0 && yields() {
+            step_back();
+            self.0 = true;
+        }
+    }
+}
+
 /// Makes the calling thread, and those it starts, nicer by `by`, up to 19: it
 /// gets less of a busy processor than others do, but some. What the system
 /// refuses is done without.

@@ -1,4 +1,5 @@
-//! The command line as a client of a running gateway's admin API.
+//! The command line as a client of a running gateway: of its admin API, and of
+//! its inference listener where labels are sent.
 
 use std::error::Error;
 use std::io;
@@ -51,7 +52,7 @@ pub(super) struct Server {
     timeout: u64,
 }
 
-fn url(text: &str) -> Result<Url, String> {
+pub(super) fn url(text: &str) -> Result<Url, String> {
     let expected = || "expected http://HOST:PORT, such as http://127.0.0.1:8003".to_owned();
     let url: Url = text.parse().map_err(|_| expected())?;
     let usable = matches!(url.scheme(), "http" | "https") && url.query().is_none();
@@ -60,11 +61,8 @@ fn url(text: &str) -> Result<Url, String> {
 
 #[derive(Debug, Error)]
 pub(super) enum ClientError {
-    #[error(
-        "cannot reach the gateway at {url}: {reason}; is it running there? --url or MODELGATE_URL \
-         names its admin listener"
-    )]
-    Unreachable { url: Url, reason: String },
+    #[error("cannot reach the gateway at {url}: {reason}; is it running there? {listener}")]
+    Unreachable { url: Url, reason: String, listener: &'static str },
     #[error("the gateway at {url} did not answer within {seconds} s; --timeout allows more")]
     TimedOut { url: Url, seconds: u64 },
     #[error("{message}")]
@@ -72,7 +70,7 @@ pub(super) enum ClientError {
     /// A route that cannot be taken, with the key that is wrong.
     #[error("{message}")]
     BadRoute { route: String, path: String, message: String },
-    #[error("what answers at {url} is no admin API that this program knows: {reason}")]
+    #[error("what answers at {url} speaks nothing that this program knows: {reason}")]
     Strange { url: Url, reason: String },
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
@@ -95,6 +93,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     runtime: Runtime,
     url: Url,
+    /// What has to be said where nobody answers: how the listener is named.
+    listener: &'static str,
     seconds: u64,
 }
 
@@ -118,6 +118,18 @@ impl Server {
 impl Address {
     /// A client that gives each answer so many seconds.
     pub(super) fn client(&self, seconds: u64) -> Result<Client, ClientError> {
+        let listener = "--url or MODELGATE_URL names its admin listener";
+        Client::new(self.url.clone(), listener, seconds)
+    }
+}
+
+impl Client {
+    /// A client of the listener at `url`, which `listener` says how to name.
+    pub(super) fn new(
+        url: Url,
+        listener: &'static str,
+        seconds: u64,
+    ) -> Result<Client, ClientError> {
         let http = reqwest::Client::builder()
             // It is on this machine, or at the end of a tunnel.
             .no_proxy()
@@ -127,11 +139,9 @@ impl Address {
             .build()
             .map_err(io::Error::other)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Client { http, runtime, url: self.url.clone(), seconds })
+        Ok(Client { http, runtime, url, listener, seconds })
     }
-}
 
-impl Client {
     /// Asks for what is at `path`, which begins with a slash.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.exchange(self.http.get(self.address(path)))
@@ -197,7 +207,7 @@ impl Client {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        ClientError::Unreachable { url, reason: cause.to_string() }
+        ClientError::Unreachable { url, reason: cause.to_string(), listener: self.listener }
     }
 
     fn strange(&self, reason: String) -> ClientError {

@@ -3,8 +3,10 @@
 mod asking;
 mod bucket;
 mod client;
+mod feedback;
 mod models;
 mod output;
+mod predictions;
 mod probe;
 mod push;
 mod route;
@@ -42,6 +44,10 @@ enum Verb {
     Bucket(bucket::Bucket),
     /// Compare the answers that mirrored requests got
     Shadow(shadow::Shadow),
+    /// Send what is known by now of predictions: labels, true values or rewards
+    Feedback(feedback::Feedback),
+    /// See, query, export and check what the prediction log has
+    Predictions(predictions::Predictions),
 }
 
 /// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
@@ -65,5 +71,7 @@ pub fn run(before_serving: fn()) -> ExitCode {
         Verb::Traffic(traffic) => traffic.run(),
         Verb::Bucket(bucket) => bucket.run(),
         Verb::Shadow(shadow) => shadow.run(),
+        Verb::Feedback(feedback) => feedback.run(),
+        Verb::Predictions(predictions) => predictions.run(),
     }
 }

@@ -13,6 +13,7 @@ use super::rebind::rebind;
 use super::record::Answered;
 use super::ticket::{Started, Ticket, nobody};
 use crate::admission::{Failure, Passage};
+use crate::quality::Observed;
 use crate::routing::Route;
 use crate::serving::{Done, Running, Servable, Wanted, Work};
 use crate::shadow::Sample;
@@ -32,9 +33,9 @@ pub struct Answer {
 
 /// A request whose run was started.
 pub struct Begun<'g> {
-    ticket: Ticket<'g>,
+    pub(super) ticket: Ticket<'g>,
     running: Running,
-    wanted: Wanted,
+    pub(super) wanted: Wanted,
     binary: SmallVec<[bool; 4]>,
     classification: SmallVec<[u32; 4]>,
     spare: Option<Box<Spare>>,
@@ -84,10 +85,12 @@ impl<'g> Begun<'g> {
         };
         let result = done.and_then(|done| {
             let answered = self.answered(&done);
-            let sample = self.sample(&done, answered.as_ref());
-            Ok((encode(self.assemble(done)?)?, answered, sample))
+            let observed = self.observed(&done);
+            let sample = self.sample(&done, answered.as_ref(), observed.as_ref());
+            Ok((encode(self.assemble(done)?)?, answered, observed, sample))
         });
-        let (encoded, answered, sample) = result.map_err(|error| self.ticket.fail(error))?;
+        let result = result.map_err(|error| self.ticket.fail(error));
+        let (encoded, answered, observed, sample) = result?;
         let answered = answered.filter(|_| self.ticket.noted.keeps);
         if let Some(unsettled) = answered.and_then(|answered| self.ticket.record(&answered)) {
             // Boxed, as above.
@@ -95,6 +98,9 @@ impl<'g> Begun<'g> {
             settled.map_err(|error| self.ticket.fail(error))?;
         }
         self.ticket.count(None);
+        if let Some(observed) = observed {
+            self.ticket.gateway.quality.saw(observed);
+        }
         if let Some(sample) = sample {
             self.ticket.gateway.mirror.offer(sample);
         }
@@ -189,7 +195,12 @@ impl<'g> Begun<'g> {
     }
 
     /// What is mirrored of this request once it is answered.
-    fn sample(&mut self, done: &Done, answered: Option<&Answered>) -> Option<Sample> {
+    fn sample(
+        &mut self,
+        done: &Done,
+        answered: Option<&Answered>,
+        observed: Option<&Observed>,
+    ) -> Option<Sample> {
         let spare = self.spare.take().filter(|spare| spare.is_mirrored)?;
         let served = self.ticket.chosen.mirrored()?;
         Some(Sample {
@@ -200,6 +211,7 @@ impl<'g> Begun<'g> {
             work: spare.work,
             done: done.clone(),
             recording: answered.and_then(|answered| self.ticket.recording(answered)),
+            observing: observed.map(|observed| self.observing(observed)),
         })
     }
 

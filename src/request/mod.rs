@@ -12,6 +12,7 @@ mod call;
 mod chosen;
 mod finite;
 mod id;
+mod observe;
 mod readiness;
 mod rebind;
 mod record;
@@ -29,6 +30,7 @@ pub use ticket::Ticket;
 
 use crate::admission::ByteBudget;
 use crate::predictions::Recording;
+use crate::quality::Quality;
 use crate::serving::{Catalog, Servable};
 use crate::shadow::Mirror;
 use crate::telemetry::{Protocol, Telemetry};
@@ -42,6 +44,7 @@ pub struct Gateway {
     pub telemetry: Arc<Telemetry>,
     pub mirror: Arc<Mirror>,
     pub recording: Arc<Recording>,
+    pub quality: Arc<Quality>,
     /// The longest a request may take, whatever the client asked for.
     pub max_request: Duration,
     pub readiness: Readiness,
@@ -56,7 +59,14 @@ impl Gateway {
         max_request: Duration,
     ) -> Gateway {
         let (catalog, readiness) = Default::default();
-        Gateway { catalog, budget, telemetry, mirror, recording, max_request, readiness }
+        let quality = Quality::off();
+        Gateway { catalog, budget, telemetry, mirror, recording, quality, max_request, readiness }
+    }
+
+    /// Shows answers to `quality`, which takes labels for them.
+    #[must_use]
+    pub fn with_quality(self, quality: Arc<Quality>) -> Gateway {
+        Gateway { quality, ..self }
     }
 
     /// Finds what a request's name stands for: the one look at what is served,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::line::{Line, Next};
 use super::run::{self, cpu_time};
 use super::{Held, Shared};
-use crate::background;
+use crate::background::Yielding;
 use crate::telemetry::{ShadowDrop, ShadowOutcome};
 
 /// Runs at a time, of all routes.
@@ -156,22 +156,10 @@ fn work(shared: &Shared) {
     }
 }
 
-/// Steps a thread back as soon as there are requests to yield to.
-#[derive(Default)]
-struct Yielding(bool);
-
-impl Yielding {
-    fn step_back_once(&mut self) {
-        if !self.0 && background::yields() {
-            background::step_back();
-            self.0 = true;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::background;
 
     #[test]
     fn the_dispatcher_looks_often_only_while_samples_come() {

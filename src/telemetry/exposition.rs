@@ -62,7 +62,7 @@ impl Page {
         self.line("_count", labels, None, count);
     }
 
-    pub(super) fn summary(&mut self, labels: Labels<'_>, sum: impl Display, count: u64) {
+    pub(super) fn summary(&mut self, labels: Labels<'_>, sum: impl Display, count: impl Display) {
         self.line("_sum", labels, None, sum);
         self.line("_count", labels, None, count);
     }

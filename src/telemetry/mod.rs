@@ -13,6 +13,7 @@ pub mod logs;
 mod model;
 mod prediction_log;
 mod process;
+mod quality;
 mod registry;
 mod render;
 mod render_routes;
@@ -32,8 +33,12 @@ use crate::types::{ModelName, VariantName, Version};
 
 pub use labels::{Protocol, RefusedConnection};
 pub use model::{InflightGuard, ModelMetrics};
-pub use prediction_log::{LogMetrics, RecordOutcome};
+pub use prediction_log::{LogMetrics, LogSnapshot, RecordOutcome};
 pub use process::ConnectionMetrics;
+pub use quality::{
+    Bound, FeedbackCounts, FeedbackOutcome, QualityDrop, QualityFamily, QualityGauge, QualityKey,
+    QualityLabels, QualityMetrics, QualityReading, QualitySample, QualitySeries,
+};
 pub use registry::RegistryMetrics;
 pub use route::{MAX_VARIANTS, RouteMetrics};
 pub use shadow::{DropCounts, ShadowDrop, ShadowMetrics, ShadowOutcome, ShadowOutputMetrics};
@@ -73,6 +78,7 @@ pub struct Telemetry {
     registries: Mutex<BTreeMap<String, Arc<RegistryMetrics>>>,
     cache_bytes: AtomicU64,
     log: Arc<LogMetrics>,
+    quality: Arc<QualityMetrics>,
 }
 
 impl Telemetry {
@@ -89,6 +95,7 @@ impl Telemetry {
             registries: Mutex::default(),
             cache_bytes: AtomicU64::new(0),
             log: Arc::default(),
+            quality: Arc::default(),
         }
     }
 
@@ -177,6 +184,11 @@ impl Telemetry {
         &self.log
     }
 
+    /// What labels said of predictions.
+    pub fn quality(&self) -> &Arc<QualityMetrics> {
+        &self.quality
+    }
+
     pub fn connections(&self) -> &ConnectionMetrics {
         &self.process.connections
     }
@@ -199,6 +211,7 @@ impl Telemetry {
             .collect();
         registry::render(&mut page, &registries, self.cache_bytes.load(Ordering::Relaxed));
         prediction_log::render(&mut page, &self.log, &models);
+        quality::render(&mut page, &self.quality);
         if self.nv_aliases {
             triton::render(&mut page, &versions);
         }

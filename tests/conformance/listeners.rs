@@ -114,7 +114,9 @@ fn reflection_is_off_unless_it_is_turned_on() {
     let launch = Launch::new().models(registry.path());
     let gateway = launch.config("server: {reflection: true}").start();
     let services = reflected(&mut Client::connect(gateway.grpc)).expect("a list");
-    for service in ["inference.GRPCInferenceService", "grpc.health.v1.Health"] {
+    let expected =
+        ["inference.GRPCInferenceService", "grpc.health.v1.Health", "modelgate.v1.Feedback"];
+    for service in expected {
         assert!(services.contains(service), "{services}");
     }
 }

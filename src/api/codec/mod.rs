@@ -2,6 +2,7 @@
 
 pub mod classification;
 pub mod compression;
+pub mod feedback_pb;
 pub mod json;
 mod json_data;
 mod json_reader;

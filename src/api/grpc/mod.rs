@@ -1,5 +1,6 @@
 //! The gRPC face of the protocol, with gRPC's own health and reflection services.
 
+mod feedback;
 pub mod infer;
 mod service;
 
@@ -19,15 +20,18 @@ use tonic_health::server::HealthReporter;
 use tower_service::Service;
 
 use super::body::ResponseBody;
+use super::codec::feedback_pb::feedback_server::FeedbackServer;
 use super::codec::pb;
 use super::codec::pb::grpc_inference_service_server::GrpcInferenceServiceServer;
 use super::repository::Repository;
 use super::{Face, WireLimits, headers};
 use crate::request::Gateway;
 use crate::types::{Code, InferError};
+use feedback::FeedbackService;
 use service::InferenceService;
 
 const INFERENCE: &str = "inference.GRPCInferenceService";
+const FEEDBACK: &str = "modelgate.v1.Feedback";
 
 /// The services behind the paths.
 pub struct Services {
@@ -59,12 +63,17 @@ impl Services {
             .accept_compressed(CompressionEncoding::Deflate)
             .send_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Deflate);
+        let feedback = FeedbackServer::new(FeedbackService::new(gateway))
+            .max_decoding_message_size(limits.max_body_bytes)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Deflate);
         let health = HealthReporter::new();
         let health_service = tonic_health::pb::health_server::HealthServer::new(
             tonic_health::server::HealthService::from_health_reporter(health.clone()),
         );
         let mut mounted = vec![
             Mounted { prefix: "/inference.GRPCInferenceService/", call: boxed(inference) },
+            Mounted { prefix: "/modelgate.v1.Feedback/", call: boxed(feedback) },
             Mounted { prefix: "/grpc.health.v1.Health/", call: boxed(health_service) },
         ];
         if reflection {
@@ -86,7 +95,7 @@ impl Services {
     /// Tells gRPC's own health service, and those who watch it.
     pub async fn set_serving(&self, serving: bool) {
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for service in ["", INFERENCE] {
+        for service in ["", INFERENCE, FEEDBACK] {
             self.health.set_service_status(service, status).await;
         }
     }

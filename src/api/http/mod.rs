@@ -12,7 +12,7 @@ use serde_json::json;
 use super::body::ResponseBody;
 use super::codec::compression::ACCEPTED;
 use super::read::read_body;
-use super::{Face, documents, headers};
+use super::{Face, documents, feedback, headers};
 use crate::types::{Code, InferError};
 use route::{Question, Route};
 
@@ -24,7 +24,8 @@ type Answer = Result<Response<ResponseBody>, InferError>;
 pub async fn answer(face: &Face, head: &Parts, body: Incoming) -> Response<ResponseBody> {
     let outcome = match route::parse(head.uri.path()) {
         None => Err(InferError::not_found(
-            "no such path; the API begins at /v2 (health, models, repository)",
+            "no such path; the API begins at /v2 (health, models, repository), and labels of \
+             predictions go to /v1/feedback",
         )),
         Some(route) if route.method() != head.method => {
             Err(wrong_method(&head.method, &route.method()))
@@ -43,6 +44,7 @@ pub async fn answer(face: &Face, head: &Parts, body: Incoming) -> Response<Respo
             answer
         }
         // Boxed, so that the future of an inference stays small.
+        Some(Route::Feedback) => Box::pin(feedback::answer(face, head, body)).await,
         Some(Route::Ask(question)) => Box::pin(respond(face, &question, head, body)).await,
     };
     outcome.unwrap_or_else(|error| headers::identified(refuse(&error), &head.headers))

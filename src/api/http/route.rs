@@ -7,10 +7,14 @@ use http::Method;
 use crate::api::percent;
 use crate::api::repository::Change;
 
+const FEEDBACK: &str = "/v1/feedback";
+
 /// What a path is for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'a> {
     Infer(Target<'a>),
+    /// Labels of predictions; no part of the protocol.
+    Feedback,
     Ask(Question<'a>),
 }
 
@@ -42,7 +46,7 @@ pub struct Target<'a> {
 impl Route<'_> {
     pub fn method(&self) -> Method {
         match self {
-            Route::Infer(_) => Method::POST,
+            Route::Infer(_) | Route::Feedback => Method::POST,
             Route::Ask(Question::RepositoryIndex | Question::Repository(..)) => Method::POST,
             Route::Ask(_) => Method::GET,
         }
@@ -51,6 +55,9 @@ impl Route<'_> {
 
 /// Reads a path; `None` where there is nothing.
 pub fn parse(path: &str) -> Option<Route<'_>> {
+    if path == FEEDBACK {
+        return Some(Route::Feedback);
+    }
     let rest = path.strip_prefix("/v2")?;
     let rest = match rest.strip_prefix('/') {
         Some(rest) => rest,
@@ -117,6 +124,7 @@ mod tests {
     #[test]
     fn every_path_of_the_protocol_is_known() {
         for (path, route) in [
+            ("/v1/feedback", Route::Feedback),
             ("/v2", Route::Ask(Question::ServerMetadata)),
             ("/v2/", Route::Ask(Question::ServerMetadata)),
             ("/v2/health/live", Route::Ask(Question::Live)),
@@ -156,6 +164,7 @@ mod tests {
             "/",
             "",
             "/v1/models/m",
+            "/v1/feedback/",
             "/v22",
             "/v2x/health/live",
             "/v2/models",
