@@ -68,7 +68,7 @@ enum Place {
 
 enum Batch {
     Predictions(Box<Rows>),
-    Labels(LabelRows),
+    Labels(Box<LabelRows>),
 }
 
 /// A file that is open.
@@ -272,7 +272,7 @@ impl Converter<'_> {
     fn begin(&mut self, segment: usize, place: Place) -> Result<Open, ArchiveError> {
         let (folder, batch, fields, notes) = match &place {
             Place::Labels { hour } => {
-                let batch = Batch::Labels(LabelRows::default());
+                let batch = Batch::Labels(Box::default());
                 (partition::labels(*hour), batch, LabelRows::fields(), notes(None))
             }
             Place::Predictions { hour, schema: id, digested, model, version } => {
