@@ -67,7 +67,7 @@ enum Place {
 }
 
 enum Batch {
-    Predictions(Rows),
+    Predictions(Box<Rows>),
     Labels(LabelRows),
 }
 
@@ -285,7 +285,7 @@ impl Converter<'_> {
                 let notes = notes(schema.as_ref().map(|(id, schema)| (*id, schema.as_ref())));
                 let rows = Rows::new(schema, *digested);
                 let fields = Arc::clone(rows.fields());
-                (folder, Batch::Predictions(rows), fields, notes)
+                (folder, Batch::Predictions(Box::new(rows)), fields, notes)
             }
         };
         let path = format!("{folder}/{}-{:04}.parquet", self.name, self.begun);

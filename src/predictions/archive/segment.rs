@@ -22,6 +22,7 @@ pub struct Segment {
 }
 
 /// A record that is whole.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Record {
     Prediction(Prediction),
     Label(Label),

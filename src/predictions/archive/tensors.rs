@@ -41,6 +41,7 @@ struct Columns {
     digest: Option<Digest>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one for each tensor of an open file")]
 enum Content {
     /// It is not kept, or as its digest alone.
     Nothing,
