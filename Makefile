@@ -11,8 +11,9 @@ MODELS ?= models
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests serve build test test-rust test-slow test-clients bench \
-        bench-floor bench-swap bench-split bench-shadow bench-overload bench-log test-chaos loadtest verify \
+.PHONY: help setup setup-tests serve build build-query test test-rust test-slow test-clients bench \
+        bench-floor bench-swap bench-split bench-shadow bench-overload bench-log bench-archive \
+        test-chaos loadtest verify \
         fuzz clean
 
 help: ## this list
@@ -26,6 +27,9 @@ serve: build ## build and start the gateway; MODELS=DIR for your own models, ARG
 
 build: setup ## the release binary
 	cargo build --release --locked
+
+build-query: ## modelgate-query: SQL, exports and joins over the prediction log
+	cargo build --release --locked --package modelgate-query
 
 setup-tests: setup
 	@scripts/setup-tests.sh
@@ -46,7 +50,7 @@ test-chaos: setup ## kills, outages and hostile pushes in their long form: about
 # library: both register the protocol's messages, and protobuf refuses the second.
 test-clients: setup-tests
 	@[ -n "$$MODELGATE_BIN" ] || cargo build --locked
-	@for clients in with_tritonclient with_kserve; do \
+	@for clients in with_tritonclient with_kserve with_readers; do \
 	    MODELGATE_BIN="$${MODELGATE_BIN:-$(CARGO_TARGET_DIR)/debug/modelgate}" \
 	        $(TEST_PYTHON) -m pytest tests/clients/$$clients $(PYTEST_ARGS) || exit 1; \
 	done
@@ -71,6 +75,9 @@ bench-log: setup ## the prediction log at each level beside none, as ratios
 
 bench-overload: setup ## ten times the load that a model can take, for a minute; ARGS="--secs 10" for less
 	scripts/bench-overload.sh $(ARGS)
+
+bench-archive: setup-tests ## 20 million records made into Parquet, asked and aged out; ARGS="--records 2000000" for less
+	cargo bench --all-features --locked --bench archive -- --records 20000000 --python $(TEST_PYTHON) $(ARGS)
 
 loadtest: build ## drive a running gateway; ARGS go to the load generator (ARGS=--help)
 	cargo build --release --locked --package loadtest

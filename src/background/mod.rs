@@ -45,6 +45,13 @@ impl Yielding {
     }
 }
 
+/// Makes the calling thread, and those it starts, nicer by `by`, up to 19: it
+/// gets less of a busy processor than others do, but some. What the system
+/// refuses is done without.
+pub fn be_nice(by: i32) {
+    let _ = rustix::process::nice(by);
+}
+
 /// A nice thread alone may finish its slice of some milliseconds before one
 /// that answers requests gets its turn; an idle one may not.
 #[cfg(target_os = "linux")]

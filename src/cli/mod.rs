@@ -6,6 +6,7 @@ mod client;
 mod feedback;
 mod models;
 mod output;
+mod predictions;
 mod probe;
 mod push;
 mod route;
@@ -45,6 +46,8 @@ enum Verb {
     Shadow(shadow::Shadow),
     /// Send what is known by now of predictions: labels, true values or rewards
     Feedback(feedback::Feedback),
+    /// See, query, export and check what the prediction log has
+    Predictions(predictions::Predictions),
 }
 
 /// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
@@ -69,5 +72,6 @@ pub fn run(before_serving: fn()) -> ExitCode {
         Verb::Bucket(bucket) => bucket.run(),
         Verb::Shadow(shadow) => shadow.run(),
         Verb::Feedback(feedback) => feedback.run(),
+        Verb::Predictions(predictions) => predictions.run(),
     }
 }

@@ -8,7 +8,7 @@ use super::frame::Cause;
 /// The account of one segment. Every number of `first..next` is one of its
 /// `records` or stands in one of its `gaps`; gaps may also explain numbers
 /// below `first`, of segments before it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentAccount {
     pub shard: u32,
     pub epoch: u64,
@@ -21,11 +21,48 @@ pub struct SegmentAccount {
     pub gaps: Vec<(u64, u64, Cause)>,
     pub predictions: u64,
     pub labels: u64,
+    /// Records that were left out, as their unit had been deleted.
+    #[serde(default)]
+    pub deleted: u64,
+    /// Files that begin with its records: one that holds records of several
+    /// segments is named by the first of them alone.
     pub files: Vec<ArchivedFile>,
 }
 
-/// A file that holds some of a segment's records as rows.
+/// What happened to a file after it was archived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileChange {
+    pub path: String,
+    /// Rows that it had before.
+    pub rows: u64,
+    pub cause: ChangeCause,
+    /// What stands at the same path now; `None` where nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<ArchivedFile>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeCause {
+    /// It was older than the log keeps.
+    Age,
+    /// The log was larger than it may be.
+    Size,
+    /// Rows of it were deleted on request.
+    Deleted,
+}
+
+/// One line of `archive.jsonl`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Entry {
+    /// A segment was converted, or given up, and is removed.
+    Segment(SegmentAccount),
+    File(FileChange),
+}
+
+/// A file that holds some of a segment's records as rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchivedFile {
     /// Relative to the log's folder.
     pub path: String,
@@ -33,4 +70,30 @@ pub struct ArchivedFile {
     pub bytes: u64,
     /// Hexadecimal digits.
     pub sha256: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_both_kinds_come_back() {
+        let file = ArchivedFile { path: "parquet/a".to_owned(), rows: 5, ..Default::default() };
+        let account = SegmentAccount {
+            first: 10,
+            next: 20,
+            records: 8,
+            gaps: vec![(12, 2, Cause::Expired)],
+            files: vec![file.clone()],
+            ..SegmentAccount::default()
+        };
+        let path = file.path.clone();
+        let now = Some(ArchivedFile { rows: 4, ..file });
+        let changed = FileChange { path, rows: 5, cause: ChangeCause::Deleted, now };
+        let removed = FileChange { cause: ChangeCause::Age, now: None, ..changed.clone() };
+        for entry in [Entry::Segment(account), Entry::File(changed), Entry::File(removed)] {
+            let line = serde_json::to_string(&entry).expect("JSON");
+            assert_eq!(serde_json::from_str::<Entry>(&line).expect("an entry"), entry);
+        }
+    }
 }

@@ -56,11 +56,19 @@ pub enum Cause {
     Damaged = 4,
     /// Larger than a record may be.
     TooLarge = 5,
+    /// Given up for want of space, before the archive could take it.
+    Expired = 6,
 }
 
 impl Cause {
-    pub const ALL: [Cause; 5] =
-        [Cause::Refused, Cause::Dropped, Cause::Torn, Cause::Damaged, Cause::TooLarge];
+    pub const ALL: [Cause; 6] = [
+        Cause::Refused,
+        Cause::Dropped,
+        Cause::Torn,
+        Cause::Damaged,
+        Cause::TooLarge,
+        Cause::Expired,
+    ];
 
     pub fn label(self) -> &'static str {
         match self {
@@ -69,6 +77,7 @@ impl Cause {
             Cause::Torn => "torn",
             Cause::Damaged => "damaged",
             Cause::TooLarge => "too_large",
+            Cause::Expired => "expired",
         }
     }
 }

@@ -13,6 +13,8 @@
 //! archive.jsonl                          what became of each segment; proves completeness
 //! deleted.jsonl                          units whose records were deleted
 //! hash.key                               the key of hashes, made once; for the owner alone
+//! archive.lock                           held by whoever keeps the archive
+//! archive.pass                           changes of the archive that are being carried out
 //! ship.json                              how far the archive was copied to its object store
 //! ```
 
@@ -70,15 +72,27 @@ pub fn schemas(root: &Path) -> PathBuf {
 }
 
 pub fn predictions(root: &Path) -> PathBuf {
-    root.join("parquet").join("predictions")
+    parquet(root).join("predictions")
 }
 
 pub fn labels(root: &Path) -> PathBuf {
-    root.join("parquet").join("labels")
+    parquet(root).join("labels")
 }
 
 pub fn archive(root: &Path) -> PathBuf {
     root.join("archive.jsonl")
+}
+
+pub fn archive_lock(root: &Path) -> PathBuf {
+    root.join("archive.lock")
+}
+
+pub fn archive_pass(root: &Path) -> PathBuf {
+    root.join("archive.pass")
+}
+
+pub fn parquet(root: &Path) -> PathBuf {
+    root.join("parquet")
 }
 
 pub fn deleted(root: &Path) -> PathBuf {

@@ -6,6 +6,7 @@
 //! every file.
 
 pub mod account;
+pub mod archive;
 mod deferred;
 mod digest;
 pub mod frame;

@@ -18,6 +18,18 @@ pub enum Level {
     Fsync,
 }
 
+impl Level {
+    /// As the configuration writes it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Level::Off => "off",
+            Level::Async => "async",
+            Level::Process => "process",
+            Level::Fsync => "fsync",
+        }
+    }
+}
+
 /// What happens to an answer whose record cannot be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
@@ -26,6 +38,16 @@ pub enum OnFailure {
     BestEffort,
     /// It is refused as `Unavailable`.
     Strict,
+}
+
+impl OnFailure {
+    /// As the configuration writes it.
+    pub fn label(self) -> &'static str {
+        match self {
+            OnFailure::BestEffort => "best_effort",
+            OnFailure::Strict => "strict",
+        }
+    }
 }
 
 /// What becomes of the values of a feature or of an output.

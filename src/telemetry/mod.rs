@@ -33,7 +33,7 @@ use crate::types::{ModelName, VariantName, Version};
 
 pub use labels::{Protocol, RefusedConnection};
 pub use model::{InflightGuard, ModelMetrics};
-pub use prediction_log::{LogMetrics, RecordOutcome};
+pub use prediction_log::{LogMetrics, LogSnapshot, RecordOutcome};
 pub use process::ConnectionMetrics;
 pub use quality::{
     Bound, FeedbackCounts, FeedbackOutcome, QualityDrop, QualityFamily, QualityGauge, QualityKey,

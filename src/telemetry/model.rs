@@ -100,6 +100,11 @@ impl ModelMetrics {
         })
     }
 
+    /// What became of records, by outcome.
+    pub fn record_counts(&self) -> BTreeMap<&'static str, u64> {
+        RecordOutcome::ALL.iter().map(|outcome| outcome.label()).zip(self.records()).collect()
+    }
+
     /// Counts a request that ended before a version was chosen, such as one
     /// for a version that does not exist. Every other request is counted by
     /// its version.

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::exposition::{Kind, Page};
 use super::locked;
 use super::model::ModelMetrics;
@@ -39,6 +41,28 @@ impl RecordOutcome {
             RecordOutcome::Dropped => "dropped",
         }
     }
+}
+
+/// How the log is at one moment, since the gateway's start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LogSnapshot {
+    /// Records cannot be written.
+    pub degraded: bool,
+    /// Sequence numbers without a record, by cause.
+    pub gaps: BTreeMap<&'static str, u64>,
+    /// Damaged places found in segments.
+    pub damaged: u64,
+    /// On disk, by part: `raw`, `parquet`.
+    pub bytes: BTreeMap<&'static str, u64>,
+    /// Age of the oldest record that a sink (`archive`, `store`) has not taken.
+    pub lag_seconds: BTreeMap<&'static str, f64>,
+    /// Records that became rows of Parquet.
+    pub archived: u64,
+    /// Flushes that answers waited for, and how many of those.
+    pub flushes: u64,
+    pub flushed_records: u64,
+    /// By part, and then by reason.
+    pub errors: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
 }
 
 /// What the log as a whole counts. Written rarely, but for flushes.
@@ -104,6 +128,25 @@ impl LogMetrics {
 
     pub fn is_degraded(&self) -> bool {
         self.degraded.load(Ordering::Relaxed)
+    }
+
+    pub fn snapshot(&self) -> LogSnapshot {
+        let state = locked(&self.state).clone();
+        let mut errors: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for ((part, reason), count) in state.errors {
+            errors.entry(part).or_default().insert(reason, count);
+        }
+        LogSnapshot {
+            degraded: self.is_degraded(),
+            gaps: state.gaps,
+            damaged: state.damaged,
+            bytes: state.bytes,
+            lag_seconds: state.lags,
+            archived: state.archived,
+            flushes: self.flushes.load(Ordering::Relaxed),
+            flushed_records: self.flushed_records.load(Ordering::Relaxed),
+            errors,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::scripted::Admin;
 use crate::support::http::{Connection, Request};
 
 /// Calls that are taken with an empty object.
-const CALLS: [(&str, &str); 19] = [
+const CALLS: [(&str, &str); 20] = [
     ("GET", "/admin/v1/models"),
     ("GET", "/admin/v1/models/breast-cancer"),
     ("POST", "/admin/v1/models/breast-cancer/rollback"),
@@ -22,6 +22,7 @@ const CALLS: [(&str, &str); 19] = [
     ("GET", "/admin/v1/routes/breast-cancer/traffic"),
     ("POST", "/admin/v1/routes/breast-cancer/promote"),
     ("GET", "/admin/v1/routes/breast-cancer/why"),
+    ("GET", "/admin/v1/predictions"),
     ("POST", "/admin/v1/registry/events"),
     ("GET", "/admin/v1/audit"),
     ("GET", "/admin/v1/config"),

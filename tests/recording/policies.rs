@@ -4,10 +4,12 @@ use std::fs;
 
 use modelgate::predictions::Form;
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use crate::support::gateway::Launch;
+use crate::support::http::Request;
 use crate::support::predict::Face;
-use crate::{Recorded, numbers, somebody};
+use crate::{Recorded, numbers, sign_of, somebody};
 
 const SECRET: &str = "Wolfeschlegelsteinhausenbergerdorff";
 
@@ -112,4 +114,21 @@ fn columns_have_the_names_that_the_model_brings() {
         let schema = world.root().join("schemas").join(format!("{}.json", record.schema));
         fs::read_to_string(schema).expect("a schema").contains("\"income\"")
     });
+}
+
+#[test]
+fn the_admin_api_tells_policies_and_counts() {
+    let world = Recorded::start(
+        "  models: {sign: {level: fsync, on_failure: strict}, person: {level: off}}",
+    );
+    sign_of("s-1", 1.0).ask(&world.gateway, Face::Json).expect("an answer");
+    let request = Request::get("/admin/v1/predictions").header("host", "localhost");
+    let status: Value = request.send(world.gateway.admin).json();
+    assert_eq!(
+        status["models"]["sign"],
+        json!({"level": "fsync", "on_failure": "strict", "sample": 1.0,
+            "records": {"recorded": 1, "unsampled": 0, "gap": 0, "dropped": 0}})
+    );
+    assert_eq!(status["models"]["person"]["level"], "off");
+    assert_eq!(status["degraded"], false);
 }

@@ -12,5 +12,6 @@ pub mod moto;
 pub mod onnx_builder;
 pub mod predict;
 pub mod registry;
+pub mod segments;
 pub mod versions;
 pub mod zoo;

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::input::{self, Ask, RollbackAsk};
 use super::routes::{Named, Operation};
-use super::{Admin, OPENAPI, steer, why};
+use super::{Admin, OPENAPI, log, steer, why};
 use crate::api::body::ResponseBody;
 use crate::api::http::{JSON, json_answer};
 use crate::api::repository::refusal;
@@ -87,6 +87,7 @@ pub(super) async fn run(
                 ))),
             }
         }
+        Operation::Predictions => Ok(json_answer(StatusCode::OK, &log::status(&admin.gateway))),
         Operation::Events => {
             let registry = input::registry_of_event(body)?;
             let poked = control.poke(registry).await.map_err(refusal)?;

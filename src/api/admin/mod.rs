@@ -5,6 +5,7 @@
 mod calls;
 mod guard;
 mod input;
+mod log;
 mod routes;
 mod steer;
 mod why;

@@ -25,6 +25,7 @@ pub enum Operation {
     Promote,
     Why,
     ShadowDiff,
+    Predictions,
     Events,
     Audit,
     Config,
@@ -81,7 +82,7 @@ const fn delete(path: &'static str, operation: Operation) -> Route {
     Route { method: Verb::Delete, path, operation }
 }
 
-pub const ROUTES: [Route; 21] = [
+pub const ROUTES: [Route; 22] = [
     get("/admin/v1/models", Operation::Models),
     get("/admin/v1/models/{name}", Operation::Model),
     post("/admin/v1/models/{name}/rollback", Operation::Rollback),
@@ -99,6 +100,7 @@ pub const ROUTES: [Route; 21] = [
     post("/admin/v1/routes/{name}/promote", Operation::Promote),
     get("/admin/v1/routes/{name}/why", Operation::Why),
     get("/admin/v1/shadow/{name}/diff", Operation::ShadowDiff),
+    get("/admin/v1/predictions", Operation::Predictions),
     post("/admin/v1/registry/events", Operation::Events),
     get("/admin/v1/audit", Operation::Audit),
     get("/admin/v1/config", Operation::Config),

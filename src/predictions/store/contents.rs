@@ -128,6 +128,7 @@ impl Contents {
             gaps,
             predictions: self.predictions,
             labels: self.labels,
+            deleted: 0,
             files: Vec::new(),
         }
     }

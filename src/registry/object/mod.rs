@@ -62,6 +62,16 @@ impl Bucket {
         Ok(Bucket { store, prefix, location })
     }
 
+    /// The whole store, for whoever keeps other things than models in it.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
+    }
+
+    /// Without slashes at its ends; empty for the whole store.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Where it is, for people and without secrets.
     pub fn location(&self) -> &str {
         &self.location

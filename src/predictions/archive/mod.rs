@@ -1,0 +1,272 @@
+//! Sealed segments become Parquet, are kept for as long as is wanted, and are
+//! copied to an object store.
+//!
+//! `segment` reads what was recorded, `columns`, `tensors`, `rows` and `labels`
+//! make columns of it, `part` writes a file and shows that it holds its rows,
+//! `convert` makes files of segments. What changes on disk does so by `commit`,
+//! all or none, and is told in `archive.jsonl` (`books`). `retention` decides
+//! what goes, `deletion` says what is to be forgotten and `erase` takes it out.
+//! The `keeper` does all that step by step, on a thread of [`Archive`]; another
+//! one ships.
+
+mod books;
+mod columns;
+mod commit;
+mod convert;
+mod deletion;
+mod erase;
+mod error;
+mod keeper;
+mod labels;
+mod part;
+mod partition;
+mod retention;
+mod rows;
+mod segment;
+mod ship;
+mod tensors;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub use deletion::{Ask, Deleted, Deletions, Unit};
+pub use error::ArchiveError;
+pub use keeper::Keeper;
+pub use retention::Keep;
+pub use segment::Sealed;
+pub use ship::{Ship, ShipOptions};
+
+use super::schema::Schemas;
+use crate::background;
+use crate::telemetry::LogMetrics;
+
+/// How nice the keeper is: it yields to those that answer requests, but goes on
+/// on a machine that is busy all the time, else segments would fill the disk.
+const NICE: i32 = 10;
+const TICK: Duration = Duration::from_secs(1);
+/// Longest wait after failures.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// How often it is looked for what is too old, and for the space that is used.
+const RETAIN_EVERY: Duration = Duration::from_secs(10);
+/// Ticks for which segments wait for others that are sealed at about the same
+/// time, so that they become files together.
+const LINGER: u32 = 4;
+
+#[derive(Clone, Debug)]
+pub struct ArchiveOptions {
+    /// The log's folder.
+    pub root: PathBuf,
+    pub keep: Keep,
+    /// `None` keeps the archive here alone.
+    pub ship: Option<ShipOptions>,
+}
+
+/// The archive of a running gateway.
+#[derive(Debug)]
+pub struct Archive {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Archive {
+    /// Starts the threads that keep the archive, once what an earlier process
+    /// began is finished.
+    ///
+    /// # Errors
+    /// Where another process keeps this archive, the disk refuses, or no thread can be started.
+    pub fn start(
+        options: ArchiveOptions,
+        schemas: Arc<Schemas>,
+        metrics: Arc<LogMetrics>,
+    ) -> Result<Archive, ArchiveError> {
+        let ArchiveOptions { root, keep, ship } = options;
+        let keeper = Keeper::open(&root, schemas, Arc::clone(&metrics))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut archive = Archive { stop: Arc::clone(&stop), threads: Vec::new() };
+        let mut shipped = None;
+        if let Some(options) = ship {
+            let ship = Ship::open(&root, options, metrics.clone())?;
+            shipped = Some(ship.shipped());
+            let stop = Arc::clone(&stop);
+            archive.spawn(&root, "archive-ship", move || ship.run(&stop))?;
+        }
+        archive.spawn(&root, "archive", move || {
+            keep_on(keeper, keep, shipped.as_deref(), &metrics, &stop);
+        })?;
+        Ok(archive)
+    }
+
+    fn spawn(
+        &mut self,
+        root: &Path,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<(), ArchiveError> {
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let spawned = thread.spawn(move || {
+            background::be_nice(NICE);
+            work();
+        });
+        self.threads.push(spawned.map_err(ArchiveError::io(root))?);
+        Ok(())
+    }
+
+    /// Ends the threads, after the step that each is at. What it leaves is
+    /// finished at the next start.
+    pub fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in &self.threads {
+            thread.thread().unpark();
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn keep_on(
+    mut keeper: Keeper,
+    keep: Keep,
+    shipped: Option<&AtomicU64>,
+    metrics: &LogMetrics,
+    stop: &AtomicBool,
+) {
+    let mut wait = TICK;
+    let mut linger = Linger::default();
+    let mut retained: Option<Instant> = None;
+    loop {
+        std::thread::park_timeout(wait);
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let converted = keeper.waiting().and_then(|mut waiting| {
+            if linger.is_over(waiting.len()) {
+                retained = None;
+                while !waiting.is_empty() {
+                    keeper.convert(&mut waiting, stop)?;
+                }
+            }
+            Ok(())
+        });
+        let forgotten = keeper.forget();
+        // Even where the disk is too full for anything else: this makes room.
+        let is_due = retained.is_none_or(|at| at.elapsed() >= RETAIN_EVERY);
+        let removed = is_due.then(|| {
+            retained = Some(Instant::now());
+            let shipped = shipped.map(|shipped| shipped.load(Ordering::Acquire));
+            keeper.retain(now_us(), &keep, shipped)
+        });
+        let step = removed.unwrap_or(Ok(0)).and(forgotten).and(converted);
+        wait = match step {
+            Ok(()) => TICK,
+            Err(ArchiveError::Stopped) => return,
+            Err(error) => {
+                metrics.failed("archive", error.reason());
+                tracing::warn!(%error, "the archive of the prediction log is behind");
+                (wait * 2).min(MAX_WAIT)
+            }
+        };
+    }
+}
+
+/// Decides when segments have waited long enough for others.
+#[derive(Debug, Default)]
+struct Linger {
+    seen: usize,
+    ticks: u32,
+}
+
+impl Linger {
+    /// Asked once in each tick, with how many there are: over when no more
+    /// come, or after [`LINGER`] ticks.
+    fn is_over(&mut self, count: usize) -> bool {
+        let comes_more = count > self.seen;
+        self.ticks += 1;
+        let is_over = count > 0 && (!comes_more || self.ticks >= LINGER);
+        *self = match is_over || count == 0 {
+            true => Linger::default(),
+            false => Linger { seen: count, ticks: self.ticks },
+        };
+        is_over
+    }
+}
+
+/// What became of a wish to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is done.
+    Done(Deleted),
+    /// The gateway that keeps the archive does it within seconds: [`deleted`] says when it has.
+    Asked(Vec<Ask>),
+}
+
+/// Deletes the records of units up to now: their rows in the archive, their
+/// labels, and what of them is converted later. Does it here where no gateway
+/// keeps the archive, else asks that one to.
+///
+/// # Errors
+/// Where the disk refuses. What was asked for by then is done later.
+pub fn delete_units(root: &Path, units: &[Unit]) -> Result<Deletion, ArchiveError> {
+    let asked = deletion::ask(root, units, now_us())?;
+    let schemas = Arc::new(Schemas::new(root.to_owned()));
+    match Keeper::open(root, schemas, Arc::default()) {
+        Err(ArchiveError::InUse(_)) => Ok(Deletion::Asked(asked)),
+        Err(error) => Err(error),
+        Ok(mut keeper) => {
+            keeper.forget()?;
+            Ok(Deletion::Done(sum(&asked, |id| keeper.done(id)).unwrap_or_default()))
+        }
+    }
+}
+
+/// What a deletion took out; `None` until it is done.
+///
+/// # Errors
+/// Where `deleted.jsonl` cannot be read.
+pub fn deleted(root: &Path, asked: &[Ask]) -> Result<Option<Deleted>, ArchiveError> {
+    let deletions = Deletions::read(root)?;
+    Ok(sum(asked, |id| deletions.done(id)))
+}
+
+fn sum(asked: &[Ask], done: impl Fn(&str) -> Option<Deleted>) -> Option<Deleted> {
+    let mut all = Deleted::default();
+    for ask in asked {
+        let Deleted { rows, labels } = done(&ask.id)?;
+        all = Deleted { rows: all.rows + rows, labels: all.labels + labels };
+    }
+    Some(all)
+}
+
+/// Microseconds since 1970.
+pub fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_wait_for_others_but_not_for_ever() {
+        for (counts, expected) in [
+            (&[0, 0, 1, 1][..], &[false, false, false, true][..]),
+            (&[1, 2, 3, 3], &[false, false, false, true]),
+            (&[1, 2, 3, 4], &[false, false, false, true]),
+            (&[2, 2, 0, 1, 1], &[false, true, false, false, true]),
+        ] {
+            let mut linger = Linger::default();
+            let over: Vec<bool> = counts.iter().map(|count| linger.is_over(*count)).collect();
+            assert_eq!(over, expected, "{counts:?}");
+        }
+    }
+}
