@@ -1,7 +1,9 @@
 //! What the prediction log costs the thread that answers: a record of 300
 //! bytes at level `process` (one write) and at level `async` (one push).
 
+use std::fs::File;
 use std::hint::black_box;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use modelgate::predictions::store::Encode;
 use modelgate::predictions::{Appended, Kind, Log, LogOptions, OnFailure};
 use modelgate::telemetry::LogMetrics;
+use rustix::fs::{FallocateFlags, fallocate};
 
 const PAYLOAD: [u8; 300] = [7; 300];
 
@@ -62,6 +65,16 @@ fn log(bench: &mut Criterion) {
         });
         assert!(matches!(appended, Appended::Kept(_)));
     };
+    // What the kernel takes for the same bytes.
+    let file = File::create(folder.path().join("floor")).expect("a file");
+    fallocate(&file, FallocateFlags::empty(), 0, 64 << 20).expect("room");
+    let (bytes, mut at) = ([7; 328], 0);
+    bench.bench_function("floor: write of 328 bytes", |bench| {
+        bench.iter(|| {
+            file.write_all_at(black_box(&bytes), at).expect("written");
+            at = (at + 328) % (64 << 20);
+        });
+    });
     bench.bench_function("prediction log: append 300 bytes", |bench| {
         bench.iter(append);
         clear(folder.path());

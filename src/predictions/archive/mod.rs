@@ -84,6 +84,11 @@ impl Archive {
     ) -> Result<Archive, ArchiveError> {
         let ArchiveOptions { root, keep, ship } = options;
         let keeper = Keeper::open(&root, schemas, Arc::clone(&metrics))?;
+        // Series that are there from the start tell a rate from the start.
+        for part in ["raw", "parquet"] {
+            metrics.set_bytes(part, 0);
+        }
+        metrics.set_lag("archive", Duration::ZERO);
         let stop = Arc::new(AtomicBool::new(false));
         let mut archive = Archive { stop: Arc::clone(&stop), threads: Vec::new() };
         let mut shipped = None;
