@@ -154,13 +154,8 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         true => Quality::start(wire::quality(&config, &recording), telemetry.quality())?,
         false => Quality::off(),
     };
-    let gateway = Gateway::new(
-        Arc::clone(&telemetry),
-        budget,
-        mirror,
-        Arc::clone(&recording),
-        max_request,
-    );
+    let gateway =
+        Gateway::new(Arc::clone(&telemetry), budget, mirror, Arc::clone(&recording), max_request);
     let gateway = Arc::new(gateway.with_quality(quality));
     let face =
         Arc::new(Face::new(Arc::clone(&gateway), wire::limits(&config), config.server.reflection));

@@ -64,10 +64,8 @@ pub(super) fn open(
 
 fn ship(config: &Config) -> Result<Option<ShipOptions>, AppError> {
     let Some(store) = &config.predictions.store else { return Ok(None) };
-    let bucket = registries::bucket(store).map_err(|error| RegistryError::Options {
-        name: "predictions.store".to_owned(),
-        error,
-    })?;
+    let bucket = registries::bucket(store)
+        .map_err(|error| RegistryError::Options { name: "predictions.store".to_owned(), error })?;
     Ok(Some(ShipOptions {
         store: bucket.store(),
         prefix: bucket.prefix().to_owned(),
