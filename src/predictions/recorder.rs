@@ -164,7 +164,7 @@ fn columns(spec: &TensorSpec, width: usize, policy: &Policy) -> Vec<Column> {
                 None => format!("{}_{place}", spec.name),
             };
             let treatment = policy.features.get(&name).or(own).or(texts);
-            let treated = treatment.map_or(Treated::Keep, |treatment| treated(treatment));
+            let treated = treatment.map_or(Treated::Keep, treated);
             Column { name, treated }
         })
         .collect()

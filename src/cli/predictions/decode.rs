@@ -198,7 +198,7 @@ mod tests {
         let data = bytes(&[b"\x01\0\0\0z", &[0xAB; 16], &[3, 0], b"\x02\0\0\0hi"]);
         let record = record(DType::Bytes, Form::Rows(data.clone()));
         let expected = json!({"x": [{"a": "z", "c": "ab".repeat(16), "d": 3, "e": "hi"}]});
-        assert_eq!(tensors(&[record.clone()], &[schema(&treated)]), expected);
+        assert_eq!(tensors(std::slice::from_ref(&record), &[schema(&treated)]), expected);
         let cut = TensorRecord { form: Form::Rows(data.slice(..data.len() - 1)), ..record };
         assert_eq!(tensors(&[cut], &[schema(&treated)]), json!({"x": null}));
     }

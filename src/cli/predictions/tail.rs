@@ -64,7 +64,10 @@ impl Tail {
         let unreadable =
             |error: io::Error| Failure::Invalid(format!("cannot read the log: {error}"));
         self.print(&schemas, follower.last(self.lines, &self.filters).map_err(unreadable)?)?;
-        while self.follow {
+        if !self.follow {
+            return Ok(());
+        }
+        loop {
             let mut found = Vec::new();
             let more = follower.pass(&self.filters, &mut found).map_err(unreadable)?;
             self.print(&schemas, found)?;
@@ -72,7 +75,6 @@ impl Tail {
                 std::thread::sleep(EVERY);
             }
         }
-        Ok(())
     }
 
     fn print(&self, schemas: &Schemas, mut entries: Vec<Entry>) -> io::Result<()> {
