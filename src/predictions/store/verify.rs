@@ -155,7 +155,9 @@ fn read_segments(
             }
             match disk.read(path, u64::MAX) {
                 Ok(bytes) => {
-                    let cut = cut(key, found.keys());
+                    // Nothing of a sealed segment stands elsewhere.
+                    let sealed = path.extension().is_some_and(|one| one == layout::SEALED);
+                    let cut = cut(key, found.keys()).filter(|_| !sealed);
                     let contents = Contents::read_until(&bytes, cut);
                     read.extend(contents.map(|contents| (*key, contents)));
                 }

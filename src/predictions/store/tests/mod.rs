@@ -149,7 +149,10 @@ fn records(disk: &dyn Disk, root: &Path) -> BTreeMap<Key, Vec<u8>> {
             (other.shard, other.epoch) == (header.shard, header.epoch)
                 && other.created > header.created
         });
-        let cut = later.map(|(_, other, _)| other.first).min().unwrap_or(u64::MAX);
+        // Nothing of a sealed segment stands elsewhere.
+        let is_sealed = path.extension().is_some_and(|extension| extension == layout::SEALED);
+        let cut = later.map(|(_, other, _)| other.first).min().filter(|_| !is_sealed);
+        let cut = cut.unwrap_or(u64::MAX);
         for piece in frame::scan(bytes, header.epoch, HEADER) {
             let Piece::Record { kind, sequence, payload } = piece else { continue };
             if kind == Kind::Gap {

@@ -88,7 +88,8 @@ impl World {
             }
             82..86 => self.driven().write_queue(),
             86..88 => self.disk.advance(Duration::from_secs(40)),
-            88..94 if faults => self.break_disk(),
+            88..92 if faults => self.break_disk(),
+            92 | 93 if faults => self.doubt(),
             94 => {
                 self.heal();
                 let driven = self.driven.take().expect("a log");
@@ -173,6 +174,19 @@ impl World {
             _ => {}
         }
         self.disk.set_faults(faults);
+    }
+
+    /// A flush fails, and the process may end while its records are written again.
+    fn doubt(&mut self) {
+        let no_sync = self.disk.faults().no_sync;
+        self.disk.set_faults(Faults { sync: Some(EIO), no_sync, ..Faults::default() });
+        self.driven().flush();
+        self.heal();
+        let changes = self.random.below(12);
+        self.disk.end_after(changes);
+        self.disk.advance(Duration::from_secs(2));
+        self.driven().keep();
+        self.note_acks();
     }
 
     fn heal(&mut self) {
