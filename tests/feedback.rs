@@ -9,12 +9,14 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use modelgate::api::codec::feedback_pb as pb;
+use modelgate::predictions::{Label, Truth};
 use modelgate::types::DType;
 use prost::Message;
 use serde_json::{Value, json};
 use support::gateway::{Gateway, Launch};
 use support::grpc::Client;
 use support::http::{Reply, Request};
+use support::log;
 use support::metrics::Scrape;
 use support::predict::{Face, Predict, tensor};
 use support::registry::Registry;
@@ -300,6 +302,72 @@ fn the_command_line_sends_one_label_or_a_file() {
     assert_eq!(ran(&["--file", "-"], "x\n").0, Some(3), "no JSON");
     assert_eq!(ran(&["--id", "command-1"], "").0, Some(2), "nothing said");
     assert_eq!(ran(&["--id", "a", "--label", "1", "--url", "http://127.0.0.1:1"], "").0, Some(4));
+}
+
+/// The labels of each level as the log holds them when they have been answered.
+#[test]
+fn labels_are_in_the_log_before_they_are_answered() {
+    for level in ["process", "fsync"] {
+        let registry =
+            Registry::new().model("m", zoo::unary("Identity", DType::Fp32, &["rows", "2"]));
+        let data = tempfile::tempdir().expect("a folder");
+        let config = format!(
+            "predictions:\n  segment_age_ms: 3600000\n  defaults: {{level: {level}, on_failure: strict}}"
+        );
+        let launch = Launch::new().models(registry.path()).data(data.path()).config(&config);
+        let gateway = launch.start();
+        let body = json!([
+            {"id": "a", "label": "cat", "label_time": 7},
+            {"id": "a", "row": 3, "reward": -0.5, "weight": 2, "model": "m"},
+        ]);
+        let reply = Request::post("/v1/feedback", body.to_string()).send(gateway.http);
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        gateway.signal(rustix::process::Signal::KILL);
+        let labels: Vec<Label> =
+            log::labels(&data.path().join("predictions")).into_values().collect();
+        assert_eq!(labels.len(), 2, "{level}: {labels:#?}");
+        assert_eq!((labels[0].label_time, labels[1].row), (7_000_000, 3));
+        assert_eq!(labels[0].truth, Truth::Class("cat".to_owned()));
+        assert_eq!((&labels[1].truth, labels[1].weight), (&Truth::Reward(-0.5), 2.0));
+    }
+}
+
+#[test]
+fn shadows_are_judged_beside_their_primary() {
+    let registry = Registry::new()
+        .version("m", 1, &zoo::unary("Identity", DType::Fp32, &["rows", "2"]).model())
+        .version("m", 2, &zoo::unary("Neg", DType::Fp32, &["rows", "2"]).model())
+        .options("m", "versions: all");
+    let route = "routes:\n- apiVersion: modelgate.dev/v1\n  kind: Route\n  metadata: {name: r}\n  \
+        spec:\n    model: m\n    variants: [{name: champion, version: 1}]\n    \
+        shadow: {version: 2, percent: 100, cpuPercent: 100}\n";
+    let gateway = Launch::new().models(registry.path()).config(route).start();
+    let input = tensor("x", DType::Fp32, &[1, 2], floats(&[0.1, 0.9]));
+    let asked = Predict::of("r", [input]).header("x-request-id", "both");
+    asked.ask(&gateway, Face::Json).expect("an answer");
+    let deadline = Instant::now() + PATIENCE;
+    let of_shadow = [("model", "m"), ("version", "2"), ("variant", "shadow"), ("role", "shadow")];
+    while Scrape::of(gateway.ops).sum("modelgate_quality_predictions_total", &of_shadow) < 1.0 {
+        assert!(Instant::now() < deadline, "the shadow's answer is not there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let body = r#"{"id": "both", "label": 1}"#;
+    let reply = Request::post("/v1/feedback", body).send(gateway.http);
+    assert_eq!(reply.json()["results"][0]["outcome"], "joined");
+    loop {
+        let scrape = Scrape::of(gateway.ops);
+        let labelled = scrape.sum("modelgate_quality_labelled_total", &[("model", "m")]);
+        if labelled >= 2.0 {
+            // The shadow negates the scores: it predicts the other class.
+            let right = |role| {
+                scrape.sum("modelgate_quality_correct_total", &[("model", "m"), ("role", role)])
+            };
+            assert_eq!((right("primary"), right("shadow")), (1.0, 0.0));
+            break;
+        }
+        assert!(Instant::now() < deadline, "the labels are not there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

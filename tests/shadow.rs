@@ -217,6 +217,7 @@ impl Mirroring {
         let dims = [1, COLUMNS as i64];
         Sample {
             recording: None,
+            observing: None,
             body_bytes: 0,
             route: Arc::clone(&self.route),
             primary: Arc::clone(&self.primary),

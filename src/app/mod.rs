@@ -26,6 +26,7 @@ use crate::api::{Admin, Face, serve_admin, serve_ops};
 use crate::background;
 use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::engine::{EngineError, Library};
+use crate::predictions::archive::ArchiveError;
 use crate::predictions::{LogError, OnFailure};
 use crate::quality::Quality;
 use crate::registry::{Cache, CacheError, Listing, Source, SourceError};
@@ -59,6 +60,8 @@ pub enum AppError {
     Routes(#[from] RoutesError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error("cannot use the folder of the prediction log '{folder}': {source}")]
     PredictionLog { folder: PathBuf, source: io::Error },
     #[error("cannot list the models folder '{folder}': {source}")]
@@ -145,18 +148,14 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let max_request = Duration::from_millis(config.limits.max_request_ms);
     let shutdown = config.server.shutdown.clone();
     let mirror = Mirror::start(&telemetry)?;
-    let recording = Arc::new(recording::open(&config, threads, &telemetry)?);
+    let (recording, archive) = recording::open(&config, threads, &telemetry)?;
+    let recording = Arc::new(recording);
     let quality = match config.quality.enabled {
-        true => Quality::start(wire::quality(&config, recording.log()), telemetry.quality())?,
+        true => Quality::start(wire::quality(&config, &recording), telemetry.quality())?,
         false => Quality::off(),
     };
-    let gateway = Gateway::new(
-        Arc::clone(&telemetry),
-        budget,
-        mirror,
-        Arc::clone(&recording),
-        max_request,
-    );
+    let gateway =
+        Gateway::new(Arc::clone(&telemetry), budget, mirror, Arc::clone(&recording), max_request);
     let gateway = Arc::new(gateway.with_quality(quality));
     let face =
         Arc::new(Face::new(Arc::clone(&gateway), wire::limits(&config), config.server.reflection));
@@ -222,8 +221,12 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     };
     signals.or_second(Duration::from_millis(shutdown.grace_ms), drained).await;
     if let Some(log) = gateway.recording.log().cloned() {
-        // Whatever was recorded is sealed.
-        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+        // Whatever was recorded is sealed; the next start makes Parquet of it.
+        let end = move || {
+            log.close();
+            drop(archive);
+        };
+        let _ = tokio::task::spawn_blocking(end).await;
     }
     serving_ops.send_replace(true);
     let _ = (ops.await, admin.await);

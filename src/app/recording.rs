@@ -7,11 +7,17 @@ use std::time::Duration;
 
 use super::AppError;
 use super::config::Config;
+use super::registries::{self, RegistryError};
+use crate::predictions::archive::{Archive, ArchiveOptions, Keep, ShipOptions};
 use crate::predictions::{Hasher, Level, Log, LogOptions, Recording, Schemas};
 use crate::telemetry::Telemetry;
 
-/// Opens the log, which recovers what an earlier run left. Where nothing is
-/// recorded there is none.
+/// The first wait after the object store refused, and the longest.
+const RETRY: Duration = Duration::from_secs(1);
+const MAX_RETRY: Duration = Duration::from_secs(60);
+
+/// Opens the log, which recovers what an earlier run left, and starts its
+/// archive. Where nothing is recorded there is neither.
 ///
 /// # Errors
 /// Where its folder or key cannot be used.
@@ -19,10 +25,10 @@ pub(super) fn open(
     config: &Config,
     threads: usize,
     telemetry: &Telemetry,
-) -> Result<Recording, AppError> {
+) -> Result<(Recording, Option<Archive>), AppError> {
     let section = &config.predictions;
     if !section.records_anything() {
-        return Ok(Recording::off());
+        return Ok((Recording::off(), None));
     }
     let root = folder(config);
     let failed = |source: io::Error| AppError::PredictionLog { folder: root.clone(), source };
@@ -41,9 +47,32 @@ pub(super) fn open(
         queue_bytes: section.queue_bytes,
     };
     let log = Log::open(options, Arc::clone(telemetry.log()))?;
-    let schemas = Arc::new(Schemas::new(root));
+    let schemas = Arc::new(Schemas::new(root.clone()));
+    let retention = &section.retention;
+    let options = ArchiveOptions {
+        root,
+        keep: Keep {
+            age: retention.max_age_hours.map(|hours| Duration::from_secs(hours * 3600)),
+            bytes: Some(retention.max_bytes),
+        },
+        ship: ship(config)?,
+    };
+    let archive = Archive::start(options, Arc::clone(&schemas), Arc::clone(telemetry.log()))?;
     let unknown: Level = section.default_level();
-    Ok(Recording::new(log, schemas, hasher, unknown))
+    Ok((Recording::new(log, schemas, hasher, unknown), Some(archive)))
+}
+
+fn ship(config: &Config) -> Result<Option<ShipOptions>, AppError> {
+    let Some(store) = &config.predictions.store else { return Ok(None) };
+    let bucket = registries::bucket(store)
+        .map_err(|error| RegistryError::Options { name: "predictions.store".to_owned(), error })?;
+    Ok(Some(ShipOptions {
+        store: bucket.store(),
+        prefix: bucket.prefix().to_owned(),
+        bytes_per_second: Some(config.predictions.store_bytes_per_second),
+        retry: RETRY,
+        max_retry: MAX_RETRY,
+    }))
 }
 
 /// Where the log is.

@@ -93,7 +93,9 @@ fn source(name: &str, registry: &RegistryConfig) -> Result<Arc<dyn Source>, Regi
     Ok(Arc::new(ObjectSource::new(name, bucket, poll, stall)))
 }
 
-fn bucket(registry: &RegistryConfig) -> Result<Bucket, SourceError> {
+/// # Errors
+/// Where it is a folder, or its options make no client.
+pub(super) fn bucket(registry: &RegistryConfig) -> Result<Bucket, SourceError> {
     match registry.clone() {
         RegistryConfig::Dir(dir) => {
             Err(SourceError::Failed(format!("'{}' is no object store", dir.path.display())))

@@ -10,7 +10,7 @@ use crate::api::codec::DecodeLimits;
 use crate::api::net::TimeLimits;
 use crate::control::{DeclaredRoute, LabelTarget, ModelSettings, Setup, VersionPolicy};
 use crate::engine;
-use crate::predictions::Log;
+use crate::predictions::{Level, Recording};
 use crate::quality::index::Bounds;
 use crate::quality::{LabelLog, QualityOptions};
 use crate::registry::Source;
@@ -84,12 +84,18 @@ pub(super) fn model_settings(
     })
 }
 
-/// How predictions and labels wait for each other. Labels are kept in `log`, where there is one.
-pub(super) fn quality(config: &Config, log: Option<&Arc<Log>>) -> QualityOptions {
+/// How predictions and labels wait for each other, and where labels are kept.
+pub(super) fn quality(config: &Config, recording: &Recording) -> QualityOptions {
     let quality = &config.quality;
-    let level = config.predictions.default_level();
-    let on_failure = config.predictions.default_on_failure();
-    let log = log.map(|log| LabelLog { log: Arc::clone(log), level, on_failure });
+    let log = recording.log().map(|log| LabelLog {
+        log: Arc::clone(log),
+        level: match config.predictions.default_level() {
+            // Models that are recorded all the same get their labels.
+            Level::Off => Level::Process,
+            level => level,
+        },
+        on_failure: config.predictions.default_on_failure(),
+    });
     let models = quality.models.clone();
     QualityOptions {
         bounds: Bounds {

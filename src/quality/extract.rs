@@ -334,10 +334,7 @@ fn is_float(dtype: DType) -> bool {
 
 /// `[]`, `[rows]` or `[rows, 1]`.
 fn is_one_a_row(spec: &TensorSpec) -> bool {
-    match &spec.dims[..] {
-        [] | [_] | [_, Dim::Fixed(1)] => true,
-        _ => false,
-    }
+    matches!(&spec.dims[..], [] | [_] | [_, Dim::Fixed(1)])
 }
 
 fn is_class(spec: &TensorSpec) -> bool {
@@ -370,7 +367,7 @@ fn classes(tensor: &Tensor, rows: usize) -> Option<Vec<Class>> {
         .map(|row| {
             let number = number_at(tensor, row)?;
             // A class is a whole number.
-            (number.fract() == 0.0).then(|| Class::Number(number as i64))
+            (number.fract() == 0.0).then_some(Class::Number(number as i64))
         })
         .collect()
 }

@@ -96,3 +96,55 @@ fn not_kept() -> InferError {
     let message = "the label cannot be kept: the prediction log cannot be written; try again later";
     InferError::new(Code::Unavailable, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::predictions::{LogOptions, Truth};
+
+    fn label() -> Label {
+        Label {
+            request_id: "a".to_owned(),
+            row: 0,
+            label_time: 0,
+            recorded_time: 0,
+            truth: Truth::Value(1.0),
+            weight: 1.0,
+            model: String::new(),
+        }
+    }
+
+    /// More labels than are appended in one go.
+    const MANY: usize = 3 * AT_A_TIME + 1;
+
+    #[tokio::test]
+    async fn labels_are_kept_or_refused_as_the_policy_says() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = LogOptions {
+            root: folder.path().to_owned(),
+            shards: 1,
+            segment_bytes: 1 << 20,
+            segment_age: Duration::from_secs(3600),
+            flush_every: Duration::from_millis(1),
+            slow_append: Duration::from_secs(60),
+            queue_records: 2 * MANY,
+            queue_bytes: 1 << 20,
+        };
+        let log = Log::open(options, Arc::default()).expect("a log");
+        let keep = |level, on_failure| {
+            let log = LabelLog { log: Arc::clone(&log), level, on_failure };
+            async move { log.keep(&vec![label(); MANY]).await.map_err(|error| error.code) }
+        };
+        for level in [Level::Off, Level::Async, Level::Process, Level::Fsync] {
+            assert_eq!(keep(level, OnFailure::Strict).await, Ok(()), "{level:?}");
+        }
+        log.close();
+        for level in [Level::Process, Level::Fsync] {
+            assert_eq!(keep(level, OnFailure::Strict).await, Err(Code::Unavailable), "{level:?}");
+            assert_eq!(keep(level, OnFailure::BestEffort).await, Ok(()), "{level:?}");
+        }
+        assert_eq!(keep(Level::Off, OnFailure::Strict).await, Ok(()));
+    }
+}

@@ -13,6 +13,7 @@ use super::rebind::rebind;
 use super::record::Answered;
 use super::ticket::{Started, Ticket, nobody};
 use crate::admission::{Failure, Passage};
+use crate::quality::Observed;
 use crate::routing::Route;
 use crate::serving::{Done, Running, Servable, Wanted, Work};
 use crate::shadow::Sample;
@@ -85,11 +86,11 @@ impl<'g> Begun<'g> {
         let result = done.and_then(|done| {
             let answered = self.answered(&done);
             let observed = self.observed(&done);
-            let sample = self.sample(&done, answered.as_ref());
+            let sample = self.sample(&done, answered.as_ref(), observed.as_ref());
             Ok((encode(self.assemble(done)?)?, answered, observed, sample))
         });
-        let (encoded, answered, observed, sample) =
-            result.map_err(|error| self.ticket.fail(error))?;
+        let result = result.map_err(|error| self.ticket.fail(error));
+        let (encoded, answered, observed, sample) = result?;
         let answered = answered.filter(|_| self.ticket.noted.keeps);
         if let Some(unsettled) = answered.and_then(|answered| self.ticket.record(&answered)) {
             // Boxed, as above.
@@ -194,7 +195,12 @@ impl<'g> Begun<'g> {
     }
 
     /// What is mirrored of this request once it is answered.
-    fn sample(&mut self, done: &Done, answered: Option<&Answered>) -> Option<Sample> {
+    fn sample(
+        &mut self,
+        done: &Done,
+        answered: Option<&Answered>,
+        observed: Option<&Observed>,
+    ) -> Option<Sample> {
         let spare = self.spare.take().filter(|spare| spare.is_mirrored)?;
         let served = self.ticket.chosen.mirrored()?;
         Some(Sample {
@@ -205,6 +211,7 @@ impl<'g> Begun<'g> {
             work: spare.work,
             done: done.clone(),
             recording: answered.and_then(|answered| self.ticket.recording(answered)),
+            observing: observed.map(|observed| self.observing(observed)),
         })
     }
 

@@ -7,23 +7,9 @@ use smallvec::SmallVec;
 use super::begun::Begun;
 use super::chosen::Chosen;
 use crate::predictions::Role;
-use crate::quality::{Observed, Served, now_us};
+use crate::quality::{Observed, now_us};
 use crate::serving::{Done, Servable};
-use crate::types::{ModelName, TensorSpec, Version};
-
-impl Served for Servable {
-    fn model(&self) -> &ModelName {
-        self.name()
-    }
-
-    fn version(&self) -> Version {
-        Servable::version(self)
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.signature().outputs
-    }
-}
+use crate::shadow::Observing;
 
 impl Begun<'_> {
     /// The answer as quality sees it; `None` where nobody wants to.
@@ -51,5 +37,11 @@ impl Begun<'_> {
             wanted: self.wanted.clone(),
             outputs: done.outputs.clone(),
         })
+    }
+
+    /// Who is shown what a shadow answers to the same request.
+    pub(super) fn observing(&self, observed: &Observed) -> Observing {
+        let quality = Arc::clone(&self.ticket.gateway.quality);
+        Observing { quality, at: observed.at, rows: observed.rows }
     }
 }

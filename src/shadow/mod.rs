@@ -12,6 +12,7 @@ mod books;
 pub mod compare;
 mod excerpt;
 mod line;
+mod observe;
 mod pool;
 mod record;
 mod report;
@@ -33,6 +34,7 @@ use line::{Limits, Waits};
 use pool::Pool;
 use room::Room;
 
+pub use observe::Observing;
 pub use record::Recording;
 pub use report::{
     ComputeTimes, Excerpt, MismatchSample, MismatchedOutput, OutputReport, Quantiles, RunTimes,
@@ -58,6 +60,8 @@ pub struct Sample {
     pub done: Done,
     /// `None` where nothing is recorded.
     pub recording: Option<Recording>,
+    /// `None` where nobody compares answers with labels.
+    pub observing: Option<Observing>,
 }
 
 struct Shared {

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::books::{Books, Compared, Ran, Turn, unix_ms};
 use super::compare::{self, Rules};
 use super::excerpt::Excerpts;
+use super::observe::observe;
 use super::record::{Ended, record};
 use super::report::{MismatchSample, MismatchedOutput};
 use super::{Held, Sample};
@@ -49,6 +50,7 @@ pub(super) fn mirror(books: &Books, telemetry: &Telemetry, mut held: Box<Held>) 
             books.compared(name, &turn, &outputs);
             let agrees = outputs.iter().all(|output| output.difference.agrees);
             record(sample, target, &Ended::Answered { answer: &answer, agrees });
+            observe(sample, target, &answer);
             if !agrees {
                 keep_mismatch(books, sample, spec, target, &turn, &outputs, &answer.outputs);
             }

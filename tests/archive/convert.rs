@@ -191,6 +191,31 @@ fn a_gap_told_late_and_a_record_written_twice_are_counted_once() {
     assert_eq!(column(&rows, "sequence"), ["10", "11", "16", "13"]);
 }
 
+/// A run that could not tell what the disk has of a segment writes its end
+/// again, in a later one: those are the records, even while it is written.
+#[test]
+fn what_a_later_segment_repeats_is_its_own() {
+    for extension in [layout::ACTIVE, layout::SEALED, layout::PREPARED] {
+        let mut kept = Kept::new();
+        let empty = head(SchemaId::NONE, "r", START);
+        let mut segment = SegmentWriter::new(0, 3, 0);
+        (0..10).for_each(|_| push_empty(&mut segment, &empty));
+        segment.seal(kept.root());
+        let mut later = SegmentWriter::new(0, 3, 7).later();
+        (0..5).for_each(|_| push_empty(&mut later, &empty));
+        later.write(kept.root(), extension);
+        kept.convert();
+        let last = if extension == layout::SEALED { 12 } else { 7 };
+        let mut numbers = Vec::new();
+        for path in parquet(kept.root()).values() {
+            numbers.extend(column(&read(path), "sequence"));
+        }
+        assert_eq!(numbers, (0..last).map(|number| number.to_string()).collect::<Vec<_>>());
+        let first = account(&kept, 0);
+        assert_eq!((first.next, first.records, first.gaps), (7, 7, Vec::new()));
+    }
+}
+
 /// A segment whose schema is not there waits for it; the others do not.
 #[test]
 fn a_segment_without_its_schema_is_kept_aside() {
@@ -219,6 +244,26 @@ fn a_segment_without_its_schema_is_kept_aside() {
     kept.convert();
     assert!(!aside.exists());
     assert_eq!(parquet(kept.root()).len(), 2);
+}
+
+/// A disk that refuses costs time, and nothing else.
+#[test]
+fn what_fails_is_done_later() {
+    let mut kept = Kept::new();
+    let mut segment = SegmentWriter::new(0, 7, 0);
+    push_empty(&mut segment, &head(SchemaId::NONE, "r", START));
+    let path = segment.seal(kept.root());
+    // No folder can be made below a file.
+    let parquet_folder = layout::parquet(kept.root());
+    std::fs::write(&parquet_folder, "in the way").expect("written");
+    let mut waiting = kept.keeper.waiting().expect("read");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    kept.keeper.convert(&mut waiting, &stop).expect_err("refused");
+    assert!(path.exists() && entries(kept.root()).is_empty());
+    std::fs::remove_file(&parquet_folder).expect("removed");
+    kept.convert();
+    assert!(!path.exists());
+    assert_eq!(parquet(kept.root()).len(), 1);
 }
 
 /// Records of the same hour whose large tensors are digests stand in a file

@@ -6,6 +6,7 @@ mod crash;
 mod hostile;
 mod log;
 mod outage;
+mod prediction_log;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;

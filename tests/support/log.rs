@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use modelgate::predictions::frame::{self, Header, Piece};
-use modelgate::predictions::{Kind, Prediction, layout};
+use modelgate::predictions::{Kind, Label, Prediction, layout};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 
@@ -20,15 +20,26 @@ pub struct Key {
 
 /// All predictions in the raw segments of a log's folder, by key.
 pub fn raw(root: &Path) -> BTreeMap<Key, Prediction> {
+    let decode = |payload| Prediction::decode(payload).expect("a whole record");
+    payloads(root, Kind::Prediction).iter().map(|(key, payload)| (*key, decode(payload))).collect()
+}
+
+/// All labels, likewise.
+pub fn labels(root: &Path) -> BTreeMap<Key, Label> {
+    let decode = |payload| Label::decode(payload).expect("a whole record");
+    payloads(root, Kind::Label).iter().map(|(key, payload)| (*key, decode(payload))).collect()
+}
+
+fn payloads(root: &Path, of: Kind) -> BTreeMap<Key, Bytes> {
     loop {
         // Segments get other names while the gateway runs.
-        if let Some(found) = look_at_raw(root) {
+        if let Some(found) = look_at_raw(root, of) {
             return found;
         }
     }
 }
 
-fn look_at_raw(root: &Path) -> Option<BTreeMap<Key, Prediction>> {
+fn look_at_raw(root: &Path, of: Kind) -> Option<BTreeMap<Key, Bytes>> {
     let mut found = BTreeMap::new();
     for file in files(&layout::raw(root)) {
         // A segment has its own name only when the log's thread came by; whatever has a
@@ -36,11 +47,10 @@ fn look_at_raw(root: &Path) -> Option<BTreeMap<Key, Prediction>> {
         let segment = Bytes::from(fs::read(&file).ok()?);
         let Some(Header { shard, epoch, .. }) = Header::decode(&segment) else { continue };
         for piece in frame::scan(&segment, epoch, frame::HEADER) {
-            let Piece::Record { kind: Kind::Prediction, sequence, payload } = piece else {
-                continue;
-            };
-            let record = Prediction::decode(&segment.slice(payload)).expect("a whole record");
-            found.insert(Key { epoch, shard, sequence }, record);
+            let Piece::Record { kind, sequence, payload } = piece else { continue };
+            if kind == of {
+                found.insert(Key { epoch, shard, sequence }, segment.slice(payload));
+            }
         }
     }
     Some(found)

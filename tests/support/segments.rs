@@ -8,7 +8,7 @@ use modelgate::predictions::{Kind, Label, layout};
 
 /// A segment whose numbers go on by themselves.
 pub struct SegmentWriter {
-    header: Header,
+    pub header: Header,
     pub next: u64,
     pub bytes: Vec<u8>,
 }
@@ -17,6 +17,12 @@ impl SegmentWriter {
     pub fn new(shard: u32, epoch: u64, first: u64) -> SegmentWriter {
         let header = Header { shard, epoch, first, created: 1_700_000_000_000_000 };
         SegmentWriter { header, next: first, bytes: header.encode().to_vec() }
+    }
+
+    /// The same, made later by the same run.
+    pub fn later(self) -> SegmentWriter {
+        let header = Header { created: self.header.created + 1, ..self.header };
+        SegmentWriter { header, bytes: header.encode().to_vec(), ..self }
     }
 
     fn record(&mut self, kind: Kind, payload: impl FnOnce(&mut Vec<u8>)) -> u64 {

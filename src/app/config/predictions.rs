@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::expand;
 use super::range::{Problem, Validate, within};
+use super::registries::RegistryConfig;
 use crate::predictions::{self, Policy};
 use crate::types::ModelName;
 
@@ -38,6 +39,22 @@ pub struct PredictionsConfig {
     /// What waits at level `async`; more is dropped and counted.
     pub queue_records: usize,
     pub queue_bytes: usize,
+    pub retention: RetentionConfig,
+    /// An object store that Parquet is copied to, as registries are named;
+    /// null keeps it here alone.
+    pub store: Option<RegistryConfig>,
+    /// Most bytes that are copied in a second.
+    pub store_bytes_per_second: u64,
+}
+
+/// What goes, the oldest first.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// Null means for ever.
+    pub max_age_hours: Option<u64>,
+    /// Of Parquet and of segments that wait to become it.
+    pub max_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -143,7 +160,16 @@ impl Default for PredictionsConfig {
             slow_append_ms: 5,
             queue_records: 65_536,
             queue_bytes: 64 << 20,
+            retention: RetentionConfig::default(),
+            store: None,
+            store_bytes_per_second: 20 << 20,
         }
+    }
+}
+
+impl Default for RetentionConfig {
+    fn default() -> RetentionConfig {
+        RetentionConfig { max_age_hours: None, max_bytes: 10 << 30 }
     }
 }
 
@@ -195,7 +221,7 @@ impl PredictionsConfig {
             && self.records_anything() == other.records_anything()
     }
 
-    /// What happens to what cannot be kept, where no model is known.
+    /// What happens to labels that cannot be kept: they have no model of their own.
     pub fn default_on_failure(&self) -> predictions::OnFailure {
         self.defaults.on_failure.into()
     }
@@ -300,7 +326,18 @@ impl Validate for PredictionsConfig {
         within("flush_ms", self.flush_ms, 1..=60_000)?;
         within("slow_append_ms", self.slow_append_ms, 1..=60_000)?;
         within("queue_records", self.queue_records, 1..=10_000_000)?;
-        within("queue_bytes", self.queue_bytes, 1 << 20..=1 << 34)
+        within("queue_bytes", self.queue_bytes, 1 << 20..=1 << 34)?;
+        within("retention.max_bytes", self.retention.max_bytes, 64 << 20..=1 << 50)?;
+        let hours = self.retention.max_age_hours.unwrap_or(1);
+        within("retention.max_age_hours", hours, 1..=1_000_000)?;
+        within("store_bytes_per_second", self.store_bytes_per_second, 1 << 10..=1 << 40)?;
+        match &self.store {
+            Some(RegistryConfig::Dir(_)) => {
+                Err(Problem::new("store", "expected s3, gcs or azure; a folder is `dir` above"))
+            }
+            Some(store) => store.validate().map_err(|problem| problem.within("store")),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The lines of `archive.jsonl`, and the files that stand by them.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::error::ArchiveError;
@@ -79,13 +80,19 @@ impl Books {
 /// Where the file cannot be read.
 pub fn lines(root: &Path, from: u64) -> Result<Vec<(Option<Entry>, u64)>, ArchiveError> {
     let path = layout::archive(root);
-    let text = match std::fs::read(&path) {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = File::open(&path)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        Ok(text)
+    };
+    let text = match read() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         text => text.map_err(ArchiveError::io(&path))?,
     };
     let mut end = from;
-    let rest = usize::try_from(from).ok().and_then(|from| text.get(from..)).unwrap_or_default();
-    let whole = rest.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let whole = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     let lines = whole.map(|line| {
         end += line.len() as u64;
         (serde_json::from_slice(line).ok(), end)

@@ -67,8 +67,8 @@ enum Place {
 }
 
 enum Batch {
-    Predictions(Rows),
-    Labels(LabelRows),
+    Predictions(Box<Rows>),
+    Labels(Box<LabelRows>),
 }
 
 /// A file that is open.
@@ -145,7 +145,7 @@ impl Converter<'_> {
             self.name = format!("{:016x}-{:03}-{:020}", header.epoch, header.shard, header.first);
         }
         let mut deleted = 0;
-        let walked = segment.walk(sealed.following, |key, record, bytes| {
+        let walked = segment.walk(sealed, |key, record, bytes| {
             self.records += 1;
             let taken = match record {
                 Record::Prediction(record) => {
@@ -272,7 +272,7 @@ impl Converter<'_> {
     fn begin(&mut self, segment: usize, place: Place) -> Result<Open, ArchiveError> {
         let (folder, batch, fields, notes) = match &place {
             Place::Labels { hour } => {
-                let batch = Batch::Labels(LabelRows::default());
+                let batch = Batch::Labels(Box::default());
                 (partition::labels(*hour), batch, LabelRows::fields(), notes(None))
             }
             Place::Predictions { hour, schema: id, digested, model, version } => {
@@ -285,7 +285,7 @@ impl Converter<'_> {
                 let notes = notes(schema.as_ref().map(|(id, schema)| (*id, schema.as_ref())));
                 let rows = Rows::new(schema, *digested);
                 let fields = Arc::clone(rows.fields());
-                (folder, Batch::Predictions(rows), fields, notes)
+                (folder, Batch::Predictions(Box::new(rows)), fields, notes)
             }
         };
         let path = format!("{folder}/{}-{:04}.parquet", self.name, self.begun);

@@ -116,7 +116,7 @@ impl Keeper {
     pub fn waiting(&mut self) -> Result<Vec<Sealed>, ArchiveError> {
         let sealed = segment::sealed(&self.root)?;
         self.aside.retain(|path, _| sealed.iter().any(|segment| segment.path == *path));
-        let oldest = sealed.iter().filter_map(|segment| created(&segment.path)).min();
+        let oldest = sealed.iter().filter_map(|segment| segment.created).min();
         let lag = oldest.map_or(0, |oldest| super::now_us().saturating_sub(oldest));
         let lag = Duration::from_micros(u64::try_from(lag).unwrap_or(0));
         self.metrics.set_lag("archive", lag);
@@ -317,14 +317,15 @@ impl Keeper {
         let mut freed = 0;
         let mut expired = 0;
         let mut oldest_first = sealed;
-        oldest_first.sort_by_key(|segment| created(&segment.path));
+        oldest_first.sort_by_key(|segment| segment.created);
         for segment in &oldest_first {
             if freed >= going.sealed {
                 break;
             }
             freed += segment.bytes;
             let account = give_up(segment);
-            expired += account.next - account.first;
+            let lost = account.gaps.iter().filter(|(_, _, cause)| *cause == Cause::Expired);
+            expired += lost.map(|(_, count, _)| count).sum::<u64>();
             pass.lines.push(Entry::Segment(account));
             pass.removals.push(self.below(&segment.path));
         }
@@ -337,8 +338,6 @@ impl Keeper {
         if expired > 0 {
             self.metrics.gap(Cause::Expired.label(), expired);
         }
-        let raw = raw_bytes(&layout::raw(&self.root));
-        self.metrics.set_bytes("raw", raw);
         self.metrics.set_bytes("parquet", self.books.bytes());
         Ok(count)
     }
@@ -349,7 +348,7 @@ impl Keeper {
 fn give_up(sealed: &Sealed) -> SegmentAccount {
     let walked = Segment::read(&sealed.path).ok().map(|segment| {
         let mut lost = Vec::new();
-        let walked = segment.walk(sealed.following, |key, _, _| {
+        let walked = segment.walk(sealed, |key, _, _| {
             lost.push((key.sequence, 1, Cause::Expired));
             Ok::<(), std::convert::Infallible>(())
         });
@@ -379,22 +378,4 @@ fn give_up(sealed: &Sealed) -> SegmentAccount {
             SegmentAccount { shard, first, next, gaps, ..SegmentAccount::default() }
         }
     }
-}
-
-/// When a segment was begun.
-fn created(path: &Path) -> Option<i64> {
-    use std::io::Read;
-    let mut head = [0; crate::predictions::frame::HEADER];
-    File::open(path).and_then(|mut file| file.read_exact(&mut head)).ok()?;
-    crate::predictions::frame::Header::decode(&head).map(|header| header.created)
-}
-
-fn raw_bytes(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let sizes = entries.map(|entry| match entry.file_type() {
-        Ok(of) if of.is_dir() => raw_bytes(&entry.path()),
-        Ok(_) => entry.metadata().map_or(0, |file| file.len()),
-        Err(_) => 0,
-    });
-    sizes.sum()
 }

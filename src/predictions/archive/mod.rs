@@ -84,6 +84,11 @@ impl Archive {
     ) -> Result<Archive, ArchiveError> {
         let ArchiveOptions { root, keep, ship } = options;
         let keeper = Keeper::open(&root, schemas, Arc::clone(&metrics))?;
+        // Series that are there from the start tell a rate from the start.
+        for part in ["raw", "parquet"] {
+            metrics.set_bytes(part, 0);
+        }
+        metrics.set_lag("archive", Duration::ZERO);
         let stop = Arc::new(AtomicBool::new(false));
         let mut archive = Archive { stop: Arc::clone(&stop), threads: Vec::new() };
         let mut shipped = None;
@@ -148,24 +153,25 @@ fn keep_on(
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        let mut step = || -> Result<(), ArchiveError> {
-            let mut waiting = keeper.waiting()?;
+        let converted = keeper.waiting().and_then(|mut waiting| {
             if linger.is_over(waiting.len()) {
-                // All that is sealed by now: what comes meanwhile may wait for others again.
+                retained = None;
                 while !waiting.is_empty() {
                     keeper.convert(&mut waiting, stop)?;
                 }
-                retained = None;
-            }
-            keeper.forget()?;
-            if retained.is_none_or(|at| at.elapsed() >= RETAIN_EVERY) {
-                let shipped = shipped.map(|shipped| shipped.load(Ordering::Acquire));
-                keeper.retain(now_us(), &keep, shipped)?;
-                retained = Some(Instant::now());
             }
             Ok(())
-        };
-        wait = match step() {
+        });
+        let forgotten = keeper.forget();
+        // Even where the disk is too full for anything else: this makes room.
+        let is_due = retained.is_none_or(|at| at.elapsed() >= RETAIN_EVERY);
+        let removed = is_due.then(|| {
+            retained = Some(Instant::now());
+            let shipped = shipped.map(|shipped| shipped.load(Ordering::Acquire));
+            keeper.retain(now_us(), &keep, shipped)
+        });
+        let step = removed.unwrap_or(Ok(0)).and(forgotten).and(converted);
+        wait = match step {
             Ok(()) => TICK,
             Err(ArchiveError::Stopped) => return,
             Err(error) => {

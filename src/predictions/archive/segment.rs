@@ -1,5 +1,7 @@
 //! Reads a sealed segment to its end, and accounts for each of its numbers.
 
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +22,7 @@ pub struct Segment {
 }
 
 /// A record that is whole.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Record {
     Prediction(Prediction),
     Label(Label),
@@ -44,14 +47,13 @@ impl Segment {
         Ok(Segment { path: path.to_owned(), header, bytes })
     }
 
-    /// Calls `each` for every whole record, as they stand. `following` is the
-    /// first number of the shard's next segment, where there is one.
+    /// Calls `each` for every whole record that is this segment's, as they stand.
     ///
     /// # Errors
     /// What `each` says.
     pub fn walk<E>(
         &self,
-        following: Option<u64>,
+        among: &Sealed,
         mut each: impl FnMut(Key, Record, usize) -> Result<(), E>,
     ) -> Result<Walked, E> {
         let Header { shard, epoch, first, .. } = self.header;
@@ -65,6 +67,10 @@ impl Segment {
                 walked.damage += 1;
                 continue;
             };
+            if among.cut.is_some_and(|cut| sequence >= cut) {
+                ends_damaged = false;
+                break;
+            }
             let size = payload.len();
             let payload = self.bytes.slice(payload);
             let record = match kind {
@@ -89,7 +95,7 @@ impl Segment {
             each(Key { epoch, shard, sequence }, record, size)?;
         }
         // Numbers behind the last record that is whole: else they are another segment's to explain.
-        if let Some(following) = following.filter(|_| ends_damaged) {
+        if let Some(following) = among.following.filter(|_| ends_damaged) {
             numbers.skip_to(following);
         }
         walked.damaged = numbers.holes.iter().map(|hole| hole.end - hole.start).sum();
@@ -156,13 +162,17 @@ impl Numbers {
     }
 }
 
-/// A sealed segment by its name.
+/// A sealed segment, and where it stands among the others of its shard.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sealed {
     pub shard: u32,
     pub first: u64,
     /// Where the next segment of the shard begins.
     pub following: Option<u64>,
+    /// From this number on, a segment that the same run made later holds the records.
+    pub cut: Option<u64>,
+    /// Microseconds since 1970; `None` where its header cannot be read.
+    pub created: Option<i64>,
     pub bytes: u64,
     pub path: PathBuf,
 }
@@ -175,24 +185,53 @@ pub fn sealed(root: &Path) -> Result<Vec<Sealed>, ArchiveError> {
     let mut found = Vec::new();
     for folder in files(&layout::raw(root))? {
         let name = folder.file_name().and_then(|name| name.to_str());
-        let Some(shard) = name.and_then(|name| name.parse().ok()) else { continue };
-        let mut segments: Vec<(u64, PathBuf)> = files(&folder)?
+        let Some(shard) = name.and_then(layout::number_of) else { continue };
+        let segments: Vec<(PathBuf, Option<Header>)> = files(&folder)?
             .into_iter()
-            .filter_map(|path| Some((layout::first_of(&path)?, path)))
+            .filter(|path| {
+                [layout::ACTIVE, layout::SEALED, layout::PREPARED]
+                    .iter()
+                    .any(|known| is(path, known))
+            })
+            .map(|path| {
+                let header = header(&path);
+                (path, header)
+            })
             .collect();
-        segments.sort();
-        for (at, (first, path)) in segments.iter().enumerate() {
-            if path.extension().is_none_or(|extension| extension != layout::SEALED) {
+        let headers = || segments.iter().filter_map(|(_, header)| *header);
+        for (path, header) in &segments {
+            if !is(path, layout::SEALED) {
                 continue;
             }
-            let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-            let following = segments.get(at + 1).map(|(first, _)| *first);
-            let path = path.clone();
-            found.push(Sealed { shard, first: *first, following, bytes, path });
+            let Some(first) = layout::first_of(path) else { continue };
+            let own = header.map_or((first, i64::MIN), |header| (header.first, header.created));
+            let after = headers().filter(|other| (other.first, other.created) > own);
+            let later = headers().filter(|other| {
+                header.is_some_and(|own| other.epoch == own.epoch && other.created > own.created)
+            });
+            found.push(Sealed {
+                shard,
+                first,
+                following: after.map(|other| other.first).min(),
+                cut: later.map(|other| other.first).min(),
+                created: header.map(|header| header.created),
+                bytes: std::fs::metadata(path).map_or(0, |file| file.len()),
+                path: path.clone(),
+            });
         }
     }
     found.sort();
     Ok(found)
+}
+
+fn is(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|of| of == extension)
+}
+
+fn header(path: &Path) -> Option<Header> {
+    let mut head = [0; frame::HEADER];
+    File::open(path).and_then(|mut file| file.read_exact(&mut head)).ok()?;
+    Header::decode(&head)
 }
 
 /// What is in a folder, which may be missing.

@@ -32,6 +32,8 @@ use crate::types::{jittered, next_random};
 const PART: usize = 8 << 20;
 /// For how long one request may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is worked out how far the store is behind, while it is.
+const LAG_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked for new lines.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -86,6 +88,8 @@ pub struct Ship {
     cursor: Cursor,
     shipped: Arc<AtomicU64>,
     metrics: Arc<LogMetrics>,
+    /// When the lag was told last.
+    told: Option<Instant>,
 }
 
 impl Ship {
@@ -105,7 +109,7 @@ impl Ship {
             }
         };
         let shipped = Arc::new(AtomicU64::new(cursor.bytes));
-        Ok(Ship { root: root.to_owned(), options, cursor, shipped, metrics })
+        Ok(Ship { root: root.to_owned(), options, cursor, shipped, metrics, told: None })
     }
 
     /// Up to which byte of `archive.jsonl` the store has everything.
@@ -128,7 +132,6 @@ impl Ship {
                     () = stopped(stop) => None,
                 }
             });
-            self.tell_lag();
             let wait = match shipped {
                 None => return,
                 Some(Ok(())) => {
@@ -149,6 +152,16 @@ impl Ship {
 
     /// Copies all that is told of by now.
     async fn ship(&mut self) -> Result<(), ShipError> {
+        let told = std::fs::metadata(layout::archive(&self.root)).map_or(0, |lines| lines.len());
+        if told < self.cursor.bytes {
+            // Another archive than the one that was shipped.
+            self.cursor.bytes = 0;
+        }
+        if told == self.cursor.bytes {
+            self.metrics.set_lag("store", Duration::ZERO);
+            return Ok(());
+        }
+        self.tell_lag();
         let mut sent = BTreeSet::new();
         for (entry, end) in books::lines(&self.root, self.cursor.bytes)? {
             match entry {
@@ -270,7 +283,11 @@ impl Ship {
     }
 
     /// How old the oldest file is that the store does not have.
-    fn tell_lag(&self) {
+    fn tell_lag(&mut self) {
+        if self.told.is_some_and(|told| told.elapsed() < LAG_EVERY) {
+            return;
+        }
+        self.told = Some(Instant::now());
         let Ok(books) = Books::read(&self.root) else { return };
         let waiting = books.files.iter().filter(|(_, file)| file.told > self.cursor.bytes);
         let written = waiting.filter_map(|(path, _)| {

@@ -41,6 +41,7 @@ struct Columns {
     digest: Option<Digest>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one for each tensor of an open file")]
 enum Content {
     /// It is not kept, or as its digest alone.
     Nothing,
@@ -104,7 +105,10 @@ impl Tensors {
             for (index, tensor) in (0..=u16::MAX).zip(list) {
                 let mut name = format!("{}.{}", side.prefix(), tensor.name);
                 let content = Content::new(schema, tensor, side, &mut names, &mut name);
-                let is_kept = tensor.whole != Treated::Drop || !tensor.columns.is_empty();
+                let is_kept = match tensor.columns.as_slice() {
+                    [] => tensor.whole != Treated::Drop,
+                    columns => columns.iter().any(|column| column.treated != Treated::Drop),
+                };
                 let digest = (digested && is_kept).then(|| Digest::new(content.has_shape()));
                 let dtype = tensor.datatype;
                 tensors.push(Columns { side, index, dtype, name, content, digest });
@@ -113,8 +117,17 @@ impl Tensors {
         Tensors { tensors }
     }
 
+    /// In the order of [`Tensors::finish`]. No two have the same name, whatever
+    /// tensors and their columns are called.
     pub fn fields(&self) -> Vec<Field> {
-        self.tensors.iter().flat_map(Columns::fields).collect()
+        let mut taken = HashSet::new();
+        let unique = |field: Field| {
+            let numbered = (2..).map(|number| format!("{}.{number}", field.name()));
+            let mut wanted = [field.name().clone()].into_iter().chain(numbered);
+            let name = wanted.find(|name| taken.insert(name.clone())).unwrap_or_default();
+            field.with_name(name)
+        };
+        self.tensors.iter().flat_map(Columns::fields).map(unique).collect()
     }
 
     /// Begins a record of so many rows.
@@ -180,7 +193,7 @@ impl Digest {
     }
 }
 
-/// The names that columns have.
+/// The names of tables' columns, and of tensors that are columns.
 #[derive(Default)]
 struct Names(HashSet<String>);
 
@@ -188,10 +201,8 @@ impl Names {
     /// `name` where it is free, else one made of the tensor's too.
     fn unique(&mut self, side: Side, tensor: &str, name: &str) -> String {
         let prefix = side.prefix();
-        let long = format!("{prefix}.{tensor}.{name}");
-        let numbered = (2..).map(|number| format!("{prefix}.{tensor}.{name}.{number}"));
-        let mut wanted = [format!("{prefix}.{name}"), long].into_iter().chain(numbered);
-        wanted.find(|name| self.0.insert(name.clone())).unwrap_or_default()
+        let short = format!("{prefix}.{name}");
+        if self.0.insert(short.clone()) { short } else { format!("{prefix}.{tensor}.{name}") }
     }
 }
 
@@ -219,7 +230,7 @@ impl Content {
             Treated::Bin(_) => Some(Element::Bin),
             Treated::Keep | Treated::Truncate(_) => Some(Element::Of(tensor.datatype)),
         };
-        if !tensor.columns.is_empty() {
+        if !tensor.columns.is_empty() && tensor.whole != Treated::Digest {
             let columns = tensor.columns.iter().filter_map(|column| {
                 let element = kept(&column.treated)?;
                 let name = names.unique(side, &tensor.name, &column.name);
@@ -228,14 +239,17 @@ impl Content {
             let columns = columns.collect();
             return Content::Table { rewritten: tensor.is_rewritten(), columns };
         }
-        let Some(element) = kept(&tensor.whole) else { return Content::Nothing };
         *whole = names.unique(side, &tensor.name, &tensor.name);
+        // A whole tensor is kept, or told by its digest, which is hashed where it is.
+        if tensor.whole != Treated::Keep {
+            return Content::Nothing;
+        }
+        let element = Element::Of(tensor.datatype);
         let of_rows = schema.row_wise;
         let inner = tensor.shape.get(1..).filter(|_| of_rows);
         if inner.is_some_and(|inner| inner.iter().all(|size| *size == 1)) {
             let column = TableColumn { name: whole.clone(), element, values: Values::new(element) };
-            let rewritten = tensor.whole != Treated::Keep;
-            return Content::Table { rewritten, columns: vec![column] };
+            return Content::Table { rewritten: false, columns: vec![column] };
         }
         let is_told = inner.is_some_and(|inner| inner.len() == 1 || !inner.contains(&-1));
         let shape = (!is_told).then(|| Lists::new(Element::Of(DType::Int64)));
@@ -273,11 +287,8 @@ impl Columns {
                 right.then_some(Cursor { packed: Some(data), ..Cursor::default() })
             }
             Content::Lists { element, of_rows, .. } => {
-                let items = match element {
-                    Element::Hash => data.len() / 16,
-                    _ => elements(shape)?,
-                };
-                let right = is_rewritten == (*element == Element::Hash)
+                let items = elements(shape)?;
+                let right = !is_rewritten
                     && items <= data.len()
                     && items.is_multiple_of(rows)
                     && holds(data, items, || std::iter::once(*element));

@@ -91,8 +91,10 @@ impl Keeper {
                 look_after(shared, shard, retries);
             }
         }
+        // One whose thread is writing is attached.
         let is_detached = |shard: &Shard| {
-            shard.try_writer().is_none_or(|writer| matches!(writer.mode, Mode::Slow | Mode::Failed))
+            let writer = shard.try_writer();
+            writer.is_some_and(|writer| matches!(writer.mode, Mode::Slow | Mode::Failed))
         };
         shared.metrics.set_degraded(shared.shards.iter().any(is_detached));
         let now = shared.disk.now();

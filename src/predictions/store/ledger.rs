@@ -95,7 +95,7 @@ impl Ledger {
 
     /// Begins a run, or heals a page that was lost.
     pub(super) fn begin(&self, shard: u32, books: &Books) {
-        debug_assert!(FIELDS <= CELLS);
+        const { assert!(FIELDS <= CELLS) };
         self.0[AT_SHARD].store(u64::from(shard), Release);
         self.0[AT_EPOCH].store(books.epoch, Release);
         self.0[AT_NEXT].store(books.next, Release);

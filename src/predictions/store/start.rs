@@ -8,10 +8,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::disk::{Disk, DiskFile, RealDisk, reason};
+use super::disk::{Disk, DiskFile, Lock, RealDisk, reason};
 use super::keeper::{self, Keeper};
 use super::ledger::{Books, Ledger, MOST};
 use super::queue::{self, Queue};
@@ -23,6 +24,9 @@ use super::{Log, LogError, LogOptions, Recovered, Shared, flusher, reattach};
 use crate::predictions::frame::Cause;
 use crate::predictions::layout;
 use crate::telemetry::LogMetrics;
+
+const LOCK_ATTEMPTS: usize = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Logs of this process: tests have many.
 static LOGS: AtomicU64 = AtomicU64::new(1);
@@ -97,7 +101,7 @@ fn begin(
     let root = options.root.clone();
     let failed = |source| LogError::Folder { folder: root.clone(), source };
     disk.make_folder(&layout::raw(&root)).map_err(failed)?;
-    let lock = disk.lock(&layout::lock(&root)).map_err(failed)?;
+    let lock = lock(&*disk, &root).map_err(failed)?;
     let lock = lock.ok_or_else(|| LogError::InUse(root.clone()))?;
 
     let epoch = RandomState::new().build_hasher().finish();
@@ -141,6 +145,18 @@ fn begin(
         _lock: lock,
     };
     Ok((shared, recovered))
+}
+
+/// Takes the lock of the folder. Verification holds it for an instant, to find
+/// out whether anybody does.
+fn lock(disk: &dyn Disk, root: &Path) -> io::Result<Option<Lock>> {
+    for _ in 0..LOCK_ATTEMPTS {
+        if let Some(lock) = disk.lock(&layout::lock(root))? {
+            return Ok(Some(lock));
+        }
+        thread::sleep(LOCK_PAUSE);
+    }
+    Ok(None)
 }
 
 /// Gives a writer what recovery found.

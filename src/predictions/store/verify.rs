@@ -66,17 +66,17 @@ impl ShardReport {
 }
 
 /// What is known of one shard.
-#[derive(Clone, Debug, Default)]
-pub struct Evidence {
+#[derive(Debug, Default)]
+struct Evidence {
     /// The next number and the open gap, by the ledger.
     next: u64,
     open: Option<(u64, u64, Cause)>,
     /// Segments of the folder.
-    pub segments: Vec<Contents>,
+    segments: Vec<Contents>,
     /// Segments whose header cannot be read.
-    pub unreadable: u64,
+    unreadable: u64,
     /// Of segments that are archived.
-    pub accounts: Vec<SegmentAccount>,
+    accounts: Vec<SegmentAccount>,
 }
 
 /// Checks a log's folder. Accounts that cannot be read count as missing.
@@ -192,7 +192,7 @@ fn accounts(disk: &dyn Disk, root: &Path) -> Vec<SegmentAccount> {
 
 /// Adds up what is known of a shard. Where a number has a record and a gap,
 /// the record counts; of gaps, the one that segments tell of first.
-pub fn check(number: u32, live: bool, evidence: Evidence) -> ShardReport {
+fn check(number: u32, live: bool, evidence: Evidence) -> ShardReport {
     let mut report = ShardReport { shard: number, ..ShardReport::default() };
     let mut records = Ranges::default();
     let mut gaps: Vec<(u64, u64, Cause)> = Vec::new();

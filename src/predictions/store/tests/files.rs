@@ -127,26 +127,25 @@ fn a_second_gateway_is_refused() {
 fn verification_works_while_a_gateway_writes() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = open(folder.path(), 1);
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let round = std::sync::atomic::AtomicU64::new(0);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Relaxed) {
-                append(&log, &[5; 3000]);
+        // A few segments in each round of the verification, which it reads meanwhile.
+        let writer = scope.spawn(|| {
+            for of in 0..20 {
+                (0..100).for_each(|_| {
+                    append(&log, &[5; 3000]);
+                });
+                until("a round", || round.load(Relaxed) > of);
             }
         });
-        let mut seen = 0;
-        until("some rounds of segments", || {
+        while !writer.is_finished() {
             let report = verify::verify(folder.path()).expect("a report");
-            let complete = report.complete;
-            if !complete {
-                stop.store(true, Relaxed);
-            }
-            assert!(complete, "{report:?}");
-            seen += u32::from(report.shards[0].raw_records > 100);
-            seen > 20
-        });
-        stop.store(true, Relaxed);
+            round.fetch_add(1, Relaxed);
+            assert!(report.complete, "{report:?}");
+        }
     });
+    let report = verify::verify(folder.path()).expect("a report");
+    assert_eq!((report.shards[0].raw_records, report.shards[0].in_flight), (2000, 0));
 }
 
 /// Shards of an earlier run that had more threads.
