@@ -27,13 +27,13 @@ pub fn once(columns: &[String], wanted: &str) -> String {
 }
 
 /// As [`once`], with `label_kind`, `label_class`, `label_value`, `label_weight`
-/// and `label_time`, which are null where no label of one of `kinds` matches.
-/// The label of the latest time wins.
+/// and `label_time` of the label of the latest time, among those that `labels`
+/// holds for; null where there is none.
 pub fn with_labels(columns: &[String], wanted: &str, labels: &str) -> String {
     let (columns, all) = (list("", columns), list("p.", columns));
     format!(
         r#"SELECT {columns}, label_kind, label_class, label_value, label_weight, label_time FROM (
-            SELECT {all}, p.epoch AS "__epoch", l.kind AS label_kind, l.class AS label_class,
+            SELECT {all}, l.kind AS label_kind, l.class AS label_class,
                 l.value AS label_value, l.weight AS label_weight, l.label_time,
                 row_number() OVER (
                     PARTITION BY p.epoch, p.shard, p.sequence, p."row"

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::csv;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json;
 use datafusion::arrow::json::writer::{JsonArray, LineDelimited};
 use datafusion::arrow::util::pretty::pretty_format_batches;
@@ -120,7 +121,7 @@ fn flat(rows: DataFrame) -> Result<DataFrame, QueryError> {
     if nested.is_empty() {
         return Ok(rows);
     }
-    let name = |field: &&std::sync::Arc<datafusion::arrow::datatypes::Field>| field.name().clone();
+    let name = |field: &&FieldRef| field.name().clone();
     let left: Vec<String> = nested.iter().map(name).collect();
     eprintln!("left out, because CSV has no lists: {}", plain(&left.join(", ")));
     let kept: Vec<String> = flat.iter().map(name).collect();
@@ -134,7 +135,7 @@ enum Sink {
     Table { place: Place, rows: Vec<RecordBatch>, schema: SchemaRef, cut: bool },
     Json(json::Writer<Place, JsonArray>),
     Lines(json::Writer<Place, LineDelimited>),
-    Csv(csv::Writer<Place>),
+    Csv(Box<csv::Writer<Place>>),
     Parquet(Box<ArrowWriter<Place>>),
 }
 
@@ -149,7 +150,7 @@ impl Sink {
                 let mut writer = csv::WriterBuilder::new().with_header(true).build(place);
                 // So that the header is there where no row is.
                 writer.write(&RecordBatch::new_empty(schema)).map_err(io::Error::other)?;
-                Sink::Csv(writer)
+                Sink::Csv(Box::new(writer))
             }
             Form::Parquet => {
                 let level = ZstdLevel::try_new(3).map_err(io::Error::other)?;
@@ -210,8 +211,7 @@ impl Sink {
 }
 
 /// Keeps the kind of what went wrong where it was the place that failed.
-fn told(error: datafusion::arrow::error::ArrowError) -> io::Error {
-    use datafusion::arrow::error::ArrowError;
+fn told(error: ArrowError) -> io::Error {
     match error {
         ArrowError::IoError(_, error) => error,
         other => io::Error::other(other),
