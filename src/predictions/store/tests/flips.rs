@@ -129,9 +129,12 @@ fn a_named_segment_is_read_without_its_header() {
     assert!(files.iter().any(|(name, _)| name.ends_with(layout::DAMAGED)), "{files:?}");
 }
 
+/// What is done to a disk.
+type Harm = fn(&Simulated);
+
 #[test]
 fn verification_finds_what_is_gone() {
-    let cases: [(&str, fn(&Simulated)); 4] = [
+    let cases: [(&str, Harm); 4] = [
         ("a segment", |disk| {
             disk.remove(&layout::segment(Path::new(ROOT), 0, 3, layout::SEALED)).expect("removed");
         }),
