@@ -1,6 +1,7 @@
 //! The program on an archive that the gateway's own keeper wrote.
 
 #[path = "../../tests/support/segments.rs"]
+#[allow(dead_code, reason = "each test program uses its part")]
 mod segments;
 
 use std::path::Path;
