@@ -20,6 +20,9 @@ use serde_json::{Value, json};
 const NOON: i64 = 1_795_262_400_000_000;
 const HOUR: i64 = 3_600_000_000;
 
+/// Request, kind, class, value, and seconds after noon.
+type LabelRow<'a> = (&'a str, &'a str, Option<&'a str>, Option<f64>, i64);
+
 struct Log {
     data: tempfile::TempDir,
 }
@@ -87,8 +90,7 @@ impl Log {
         write(&self.root().join(folder), file, columns);
     }
 
-    /// Request, kind, class, value, and seconds after noon.
-    fn labels(&self, labels: &[(&str, &str, Option<&str>, Option<f64>, i64)]) {
+    fn labels(&self, labels: &[LabelRow<'_>]) {
         let count = labels.len();
         let times: Vec<i64> = labels.iter().map(|label| NOON + label.4 * 1_000_000).collect();
         let columns = vec![
