@@ -240,3 +240,43 @@ fn properties(notes: Vec<KeyValue>) -> WriterProperties {
     }
     builder.build()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::predictions::archive::labels::LabelRows;
+    use crate::predictions::record::{Label, Truth};
+
+    /// A file of labels with the numbers `written`, which is said to have `noted`.
+    fn file(written: &[u64], noted: &[u64]) -> Result<ArchivedFile, ArchiveError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = |sequence: &u64| Key { epoch: 1, shard: 2, sequence: *sequence };
+        let path = "parquet/a.parquet".to_owned();
+        let mut part = Part::begin(folder.path(), path, &LabelRows::fields(), Vec::new())?;
+        let mut rows = LabelRows::default();
+        for sequence in written {
+            let label = Label {
+                request_id: "r".to_owned(),
+                row: 0,
+                label_time: 0,
+                recorded_time: 0,
+                truth: Truth::Value(1.0),
+                weight: 1.0,
+                model: String::new(),
+            };
+            rows.push(key(sequence), &label);
+        }
+        noted.iter().for_each(|sequence| part.note(key(sequence), 0));
+        part.write(rows.finish().map_err(ParquetError::from))?;
+        part.finish()
+    }
+
+    #[test]
+    fn a_file_is_whole_only_with_the_rows_that_it_should_have() {
+        assert_eq!(file(&[1, 2], &[1, 2]).expect("whole").rows, 2);
+        for noted in [&[1][..], &[1, 3], &[2, 1], &[1, 2, 3]] {
+            let checked = file(&[1, 2], noted);
+            assert!(matches!(checked, Err(ArchiveError::Check { .. })), "{noted:?}: {checked:?}");
+        }
+    }
+}
