@@ -43,7 +43,10 @@ fn ask(to: SocketAddr, numbers: &AtomicU64) -> Vec<String> {
 /// every record has become Parquet. `level` is that of the log.
 fn kill_and_count(kills: u32, level: &str) {
     let world = World::new();
-    let config = format!("predictions: {{segment_age_ms: 500, defaults: {{level: {level}}}}}");
+    // A machine that is busy with other tests is not taken for a slow disk.
+    let config = format!(
+        "predictions: {{segment_age_ms: 500, slow_append_ms: 60000, defaults: {{level: {level}}}}}"
+    );
     let numbers = Arc::new(AtomicU64::new(0));
     let mut answered = Vec::new();
     let started = Instant::now();

@@ -43,8 +43,10 @@ impl Recorded {
             .model("person", person());
         let data = tempfile::tempdir().expect("a folder");
         let launch = Launch::new().models(registry.path()).data(data.path());
-        // Nothing is sealed while a test looks.
-        let config = format!("predictions:\n  segment_age_ms: 3600000\n{config}");
+        // Nothing is sealed while a test looks, and a machine that is busy with other tests
+        // is not taken for a slow disk.
+        let config =
+            format!("predictions:\n  segment_age_ms: 3600000\n  slow_append_ms: 60000\n{config}");
         let gateway = launch.config(&config).start();
         Recorded { gateway, registry, data }
     }
