@@ -10,7 +10,7 @@ const LEVELS: [&[&str]; 10] = [
     &["types", "background"],
     &["telemetry"],
     &["onnx"],
-    &["engine", "routing", "admission", "registry", "predictions"],
+    &["engine", "routing", "admission", "registry", "predictions", "drift"],
     &["quality", "serving"],
     &["shadow"],
     &["request", "control"],

@@ -188,6 +188,7 @@ fn not_ready_until_the_models_are_loaded() {
     }
     let ready = seen.iter().position(|status| *status == 200).expect("ready in the end");
     assert!(seen[..ready].iter().all(|status| *status == 503), "{seen:?}");
+    gateway.wait_for_log(|line| line["message"] == "ready");
     let position = |message: &str| {
         let logged = gateway.logged();
         logged.iter().position(|line| line["message"] == message).expect("it was logged")

@@ -15,7 +15,7 @@ use crate::{Kept, entries, files, parquet};
 fn account(kept: &Kept, at: usize) -> SegmentAccount {
     match &entries(kept.root())[at] {
         Entry::Segment(account) => account.clone(),
-        Entry::File(change) => panic!("{change:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

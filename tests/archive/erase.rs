@@ -86,7 +86,7 @@ fn rows_and_labels_of_a_unit_go_from_what_is_archived() {
                 assert_eq!(change.cause, ChangeCause::Deleted);
                 Some((change.rows, change.now.map_or(0, |file| file.rows)))
             }
-            Entry::Segment(_) => None,
+            Entry::Segment(_) | Entry::Compacted(_) => None,
         })
         .collect();
     assert_eq!(told, [(6, 2), (6, 0), (6, 1)]);

@@ -102,7 +102,7 @@ fn whoever_is_killed_loses_nothing_and_does_nothing_twice() {
         .iter()
         .map(|entry| match entry {
             Entry::Segment(account) => account.records,
-            Entry::File(_) => 0,
+            Entry::File(_) | Entry::Compacted(_) => 0,
         })
         .sum();
     assert_eq!(records, written.len() as u64);

@@ -43,7 +43,8 @@ fn ask(to: SocketAddr, numbers: &AtomicU64) -> Vec<String> {
 /// every record has become Parquet. `level` is that of the log.
 fn kill_and_count(kills: u32, level: &str) {
     let world = World::new();
-    // A machine that is busy with other tests is not taken for a slow disk.
+    // A machine that stands still for a moment is not taken for a slow disk: its gaps are
+    // told of, but they are not what is counted here.
     let config = format!(
         "predictions: {{segment_age_ms: 500, slow_append_ms: 60000, defaults: {{level: {level}}}}}"
     );

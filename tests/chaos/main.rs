@@ -3,8 +3,10 @@
 //! runs: it is marked as ignored.
 
 mod crash;
+mod full_disk;
 mod hostile;
 mod log;
+mod mounted;
 mod outage;
 mod prediction_log;
 #[path = "../support/mod.rs"]

@@ -1,9 +1,8 @@
 //! The prediction log on a disk that is really full, in a process that is
 //! really killed. Needs a small tmpfs, and so the right to mount one.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,8 @@ use std::time::Duration;
 use modelgate::predictions::store::verify::verify;
 use modelgate::predictions::{Appended, Kind, Log, LogOptions, OnFailure};
 use modelgate::telemetry::LogMetrics;
+
+use crate::mounted::Mounted;
 
 /// Tells the test's own process, started again, where to fill the disk.
 const FOLDER: &str = "MODELGATE_TEST_FULL_DISK";
@@ -27,26 +28,6 @@ fn open(root: &Path) -> Arc<Log> {
         queue_bytes: 1 << 20,
     };
     Log::open(options, Arc::new(LogMetrics::default())).expect("a log")
-}
-
-/// A file system of one MiB.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn new() -> Option<Mounted> {
-        let folder = std::env::temp_dir().join(format!("modelgate-full-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
-        let arguments = ["-t", "tmpfs", "-o", "size=1m", "tmpfs"];
-        let mount = Command::new("mount").args(arguments).arg(&folder).status();
-        mount.is_ok_and(|status| status.success()).then_some(Mounted(folder))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-        let _ = fs::remove_dir(&self.0);
-    }
 }
 
 /// Appends until so many records in a row were gaps, and waits to be killed.
@@ -73,7 +54,7 @@ fn gaps_survive_a_kill_on_a_full_disk() {
     if let Some(folder) = std::env::var_os(FOLDER) {
         fill(Path::new(&folder));
     }
-    let mounted = Mounted::new().expect("the right to mount a tmpfs");
+    let mounted = Mounted::new("killed", "1m").expect("the right to mount a tmpfs");
     let root = mounted.0.join("log");
     let test = "prediction_log::gaps_survive_a_kill_on_a_full_disk";
     let mut child = Command::new(std::env::current_exe().expect("this test"))

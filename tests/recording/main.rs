@@ -1,9 +1,13 @@
 //! What the prediction log holds of requests to a real gateway.
 
+#[path = "../support/fake_gateway.rs"]
+#[allow(dead_code, reason = "a part of it is needed")]
+mod fake_gateway;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod answers;
+mod leaving;
 mod policies;
 mod routes;
 
@@ -43,7 +47,7 @@ impl Recorded {
             .model("person", person());
         let data = tempfile::tempdir().expect("a folder");
         let launch = Launch::new().models(registry.path()).data(data.path());
-        // Nothing is sealed while a test looks, and a machine that is busy with other tests
+        // Nothing is sealed while a test looks, and a machine that stands still for a moment
         // is not taken for a slow disk.
         let config =
             format!("predictions:\n  segment_age_ms: 3600000\n  slow_append_ms: 60000\n{config}");

@@ -1,6 +1,6 @@
 //! Variants, fallbacks, pins and shadows as their records tell them.
 
-use modelgate::predictions::{Assignment, Hasher, Role};
+use modelgate::predictions::{Assignment, Hasher, Role, SchemaId};
 use modelgate::types::Code;
 use serde_json::json;
 
@@ -60,10 +60,46 @@ fn rules_pins_and_keys_that_may_be_kept() {
     let record = world.one("k-1");
     assert_eq!((record.variant.as_str(), record.assignment), ("b", Assignment::Rule));
     assert_eq!((record.propensity, record.unit_key.as_str()), (1.0, "ada"));
-    let pinned = sign_of("k-2", 1.0).version("1");
+    let revision = record.revision;
+    let pinned = sign_of("k-2", 1.0).version("1").header("x-user", "ada");
     pinned.ask(&world.gateway, Face::Json).expect("an answer");
-    let record = world.one("k-2");
-    assert_eq!((record.assignment, record.version), (Assignment::Pin, 1));
+    let by_header = sign_of("k-3", 1.0).header("x-model-version", "1").header("x-user", "ada");
+    by_header.ask(&world.gateway, Face::Binary).expect("an answer");
+    for id in ["k-2", "k-3"] {
+        let record = world.one(id);
+        assert_eq!((record.assignment, record.version), (Assignment::Pin, 1));
+        assert_eq!((record.route.as_str(), record.revision), ("sign", revision));
+        assert_eq!(record.unit_key, "ada");
+        assert!(record.unit.is_some());
+    }
+    let nobody = sign_of("k-4", 1.0).version("1");
+    nobody.ask(&world.gateway, Face::Json).expect("an answer");
+    let record = world.one("k-4");
+    assert_eq!((record.route.as_str(), record.unit, record.unit_key.as_str()), ("sign", None, ""));
+}
+
+#[test]
+fn requests_that_name_a_version_are_sampled_by_their_unit() {
+    let world = Recorded::start("  models: {sign: {sample: 0.5}}");
+    let variants = json!([{"name": "b", "version": 1, "weight": 0}]);
+    world.apply(
+        "sign",
+        json!({"stickiness": {"key": [{"header": "x-user"}]}, "variants": variants}),
+    );
+    world.wait_for("version 1", || world.variant_is_ready("sign", "b"));
+    let mut kept = 0;
+    for user in 0..20 {
+        let ask = |id: &str, version: &str| {
+            let asked = sign_of(id, 1.0).version(version).header("x-user", &format!("user-{user}"));
+            asked.ask(&world.gateway, Face::Json).expect("an answer");
+            world.of(id).len()
+        };
+        let (free, pinned) = (format!("f-{user}"), format!("p-{user}"));
+        let (free, pinned) = (ask(&free, ""), ask(&pinned, "1"));
+        assert_eq!(free, pinned, "user-{user}");
+        kept += free;
+    }
+    assert!((1..20).contains(&kept), "{kept} of 20");
 }
 
 /// The shadow's answer stands beside the primary's; where it differs, both are
@@ -128,4 +164,25 @@ fn a_fallback_is_told_from_the_answer_of_its_own_variant() {
     assert_eq!(record.variant, "champion");
     assert_eq!((numbers(&record.inputs[0]), numbers(&record.outputs[0])), (vec![-4.0], vec![4.0]));
     assert_eq!(record.code, None::<Code>);
+}
+
+#[test]
+fn of_a_private_route_nothing_is_kept_but_that_it_was_asked() {
+    // Unsampled, the primary's record is made beside the shadow's: of what differs.
+    for sample in ["1.0", "0.0"] {
+        let world = Recorded::start(&format!("  models: {{sign: {{sample: {sample}}}}}"));
+        let shadow = json!({"version": 1, "percent": 100, "cpuPercent": 100});
+        world.apply("sign", json!({"private": true, "shadow": shadow, "variants": []}));
+        world.wait_for("a shadow's record", || {
+            sign_of("p-1", 3.0).ask(&world.gateway, Face::Json).expect("an answer");
+            world.of("p-1").iter().any(|record| record.role == Role::Shadow)
+        });
+        let records = world.of("p-1");
+        assert!(records.iter().any(|record| record.role == Role::Primary));
+        for record in records {
+            assert_eq!((record.route.as_str(), record.code, record.rows), ("sign", None, 1));
+            assert_ne!(record.schema, SchemaId::NONE, "each row is a row of Parquet");
+            assert!(record.inputs.is_empty() && record.outputs.is_empty());
+        }
+    }
 }
