@@ -9,7 +9,8 @@
 //! - [`onnx`]: the ONNX protobuf read safely, before ONNX Runtime sees it
 //! - [`engine`]: sessions of ONNX Runtime; [`routing`]: which version answers;
 //!   [`admission`]: budgets, limits, breakers; [`registry`]: where models come from;
-//!   [`predictions`]: what was asked and answered, durable
+//!   [`predictions`]: what was asked and answered, durable; [`drift`]: whether
+//!   traffic still looks like what a model was trained on
 //! - [`quality`]: labels joined with predictions, live metrics;
 //!   [`serving`]: the catalog of what is loaded, and where runs take place
 //! - [`shadow`]: requests mirrored to another version, and how its answers compare
@@ -25,6 +26,7 @@ pub mod app;
 pub mod background;
 pub mod cli;
 pub mod control;
+pub mod drift;
 pub mod engine;
 pub mod onnx;
 pub mod predictions;

@@ -1,10 +1,14 @@
 //! Threads that yield to those that answer requests: for fetching, proving and
-//! loading models, which take long and can wait.
+//! loading models, which take long and can wait. And a way to hand them things.
+
+mod handover;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
+
+pub use handover::Handover;
 
 /// Whether there are requests to yield to. The scheduler's view of a process is
 /// one, so this is too.
@@ -26,7 +30,7 @@ pub fn yields() -> bool {
 pub fn step_back() {
     const LOWEST: i32 = 19;
     // Where the policy below is not to be had, and for whoever looks at the list of processes.
-    let _ = rustix::process::nice(LOWEST);
+    let _ = rustix::process::setpriority_process(None, LOWEST);
     #[cfg(target_os = "linux")]
     be_idle();
 }
@@ -77,6 +81,23 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
         let _ = done.send(work());
     })?;
     result.await.map_err(|_| io::Error::other("a panic in the background"))
+}
+
+/// Does `work` on a thread of its own, which yields if that has begun, and waits for it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_beside<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let thread = thread.spawn_scoped(scope, || {
+            if yields() {
+                step_back();
+            }
+            work()
+        })?;
+        thread.join().map_err(|_| io::Error::other("a panic in the background"))
+    })
 }
 
 #[cfg(test)]

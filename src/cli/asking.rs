@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::client::{Client, ClientError, Server};
-use super::output::{self, Format};
+use super::output::{self, Shown};
 use super::{CONFIG_INVALID, FAILED};
 use crate::app::config::ConfigError;
 use crate::types::{ModelName, Version};
@@ -18,17 +18,8 @@ use crate::types::{ModelName, Version};
 pub(super) struct Asking {
     #[command(flatten)]
     server: Server,
-    /// Form of the answer
-    #[arg(
-        short,
-        long,
-        env = "MODELGATE_OUTPUT",
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        global = true
-    )]
-    pub(super) output: Format,
+    #[command(flatten)]
+    pub(super) shown: Shown,
 }
 
 impl Asking {

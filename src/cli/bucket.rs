@@ -78,12 +78,12 @@ impl Bucket {
             (None, Some(route)) => {
                 let path = format!("/admin/v1/routes/{route}/why?{}", test.query());
                 let why: Why = self.asking.client()?.get(&path)?;
-                output::print(self.asking.output, &why, answered)?;
+                output::print(self.asking.shown.format, &why, answered)?;
             }
             (file, route) => {
                 let file = file.as_deref().unwrap_or("-".as_ref());
                 let explanation = test.explain(file, route.as_ref())?;
-                output::print(self.asking.output, &explanation, explained)?;
+                output::print(self.asking.shown.format, &explanation, explained)?;
             }
         }
         Ok(ExitCode::SUCCESS)

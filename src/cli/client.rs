@@ -40,16 +40,23 @@ pub(super) struct Address {
 pub(super) struct Server {
     #[command(flatten)]
     address: Address,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+/// How long the gateway may take.
+#[derive(Args, Debug)]
+pub(super) struct Patience {
     /// How long to wait for its answer
     #[arg(
-        long,
+        long = "timeout",
         env = "MODELGATE_TIMEOUT",
         value_name = "SECONDS",
         default_value_t = 300,
         value_parser = clap::value_parser!(u64).range(1..=86_400),
         global = true
     )]
-    timeout: u64,
+    pub(super) seconds: u64,
 }
 
 pub(super) fn url(text: &str) -> Result<Url, String> {
@@ -111,7 +118,7 @@ pub(super) fn escaped(text: &[u8]) -> String {
 
 impl Server {
     pub(super) fn client(&self) -> Result<Client, ClientError> {
-        self.address.client(self.timeout)
+        self.address.client(self.patience.seconds)
     }
 }
 

@@ -11,8 +11,8 @@ use reqwest::Url;
 use serde_json::{Map, Value, json};
 
 use super::asking::{Failure, end};
-use super::client::{Client, url};
-use super::output::{self, Format, Table};
+use super::client::{Client, Patience, url};
+use super::output::{self, Shown, Table};
 use super::{FAILED, asking};
 use crate::types::ModelName;
 
@@ -34,25 +34,10 @@ pub(super) struct Feedback {
         value_parser = url
     )]
     url: Url,
-    /// How long to wait for its answer
-    #[arg(
-        long,
-        env = "MODELGATE_TIMEOUT",
-        value_name = "SECONDS",
-        default_value_t = 300,
-        value_parser = clap::value_parser!(u64).range(1..=86_400)
-    )]
-    timeout: u64,
-    /// Form of the answer
-    #[arg(
-        short,
-        long,
-        env = "MODELGATE_OUTPUT",
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t
-    )]
-    output: Format,
+    #[command(flatten)]
+    patience: Patience,
+    #[command(flatten)]
+    shown: Shown,
     /// The prediction's id, as its answer told it: x-request-id
     #[arg(long, required_unless_present = "file")]
     id: Option<String>,
@@ -95,7 +80,7 @@ impl Feedback {
 
     fn try_run(&self) -> Result<ExitCode, Failure> {
         let listener = "--url or MODELGATE_INFERENCE_URL names its inference listener";
-        let client = Client::new(self.url.clone(), listener, self.timeout)?;
+        let client = Client::new(self.url.clone(), listener, self.patience.seconds)?;
         match &self.file {
             Some(file) => self.send_file(&client, file),
             None => self.send_one(&client),
@@ -105,7 +90,7 @@ impl Feedback {
     fn send_one(&self, client: &Client) -> Result<ExitCode, Failure> {
         let answer: Value = client.post("/v1/feedback", &self.item())?;
         let result = &answer["results"][0];
-        output::print(self.output, result, |result| text(result, "outcome"))?;
+        output::print(self.shown.format, result, |result| text(result, "outcome"))?;
         Ok(ends_with(result["outcome"].as_str().into_iter()))
     }
 
@@ -147,7 +132,7 @@ impl Feedback {
                 *counts.entry(text(result, "outcome")).or_default() += 1;
             }
         }
-        output::print(self.output, &counts, |counts| {
+        output::print(self.shown.format, &counts, |counts| {
             let mut table = Table::new(&["OUTCOME", "LABELS"]);
             counts.iter().for_each(|(outcome, count)| {
                 table.row([outcome.clone(), count.to_string()]);

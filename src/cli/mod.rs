@@ -1,4 +1,4 @@
-//! The command line: one file per verb.
+//! The command line: one file per verb; `table` reads files of rows, `when` times.
 
 mod asking;
 mod bucket;
@@ -8,11 +8,14 @@ mod models;
 mod output;
 mod predictions;
 mod probe;
+mod profile;
 mod push;
 mod route;
 mod serve;
 mod shadow;
+mod table;
 mod traffic;
+mod when;
 
 use std::process::ExitCode;
 
@@ -34,6 +37,8 @@ enum Verb {
     Models(models::Models),
     /// Try a model in a sandbox, as the gateway does before it serves it
     Probe(probe::Probe),
+    /// Describe what a model was trained on, and compare other rows with it
+    Profile(profile::Profile),
     /// Bring a new version of a model into a registry
     Push(push::Push),
     /// Make, see and check routes, which decide what version answers
@@ -66,6 +71,7 @@ pub fn run(before_serving: fn()) -> ExitCode {
         }
         Verb::Models(models) => models.run(),
         Verb::Probe(probe) => probe.run(),
+        Verb::Profile(profile) => profile.run(),
         Verb::Push(push) => push.run(),
         Verb::Route(route) => route.run(),
         Verb::Traffic(traffic) => traffic.run(),

@@ -136,14 +136,14 @@ impl Models {
         match &self.verb {
             Verb::List => {
                 let status: Status = client.get("/admin/v1/models")?;
-                output::print(self.asking.output, &status, tables::list)?;
+                output::print(self.asking.shown.format, &status, tables::list)?;
             }
             Verb::Show { name } => {
-                output::print(self.asking.output, &model(&client, name)?, tables::show)?;
+                output::print(self.asking.shown.format, &model(&client, name)?, tables::show)?;
             }
             Verb::Verify { name, models } => {
                 let verified = verify::verify(&model(&client, name)?, models.as_deref())?;
-                output::print(self.asking.output, &verified, verify::Verified::text)?;
+                output::print(self.asking.shown.format, &verified, verify::Verified::text)?;
                 return Ok(verified.exit_code());
             }
             Verb::Rollback { name, to, because } => {
@@ -151,7 +151,7 @@ impl Models {
                 body.extend(to.map(|to| ("version".to_owned(), json!(to))));
                 let hold: Hold =
                     client.post(&format!("/admin/v1/models/{name}/rollback"), &body)?;
-                output::print(self.asking.output, &hold, |hold| tables::held(name, hold))?;
+                output::print(self.asking.shown.format, &hold, |hold| tables::held(name, hold))?;
             }
             Verb::Release { name, because } => self.change(&client, name, "release", because)?,
             Verb::Load { name, because } => self.change(&client, name, "load", because)?,
@@ -163,7 +163,9 @@ impl Models {
                 let of_model = name.as_ref().map_or(String::new(), |name| format!("&model={name}"));
                 let path = format!("/admin/v1/audit?limit={limit}{of_model}");
                 let entries: Vec<AuditEntry> = client.get(&path)?;
-                output::print(self.asking.output, &entries, |entries| tables::audit(entries))?;
+                output::print(self.asking.shown.format, &entries, |entries| {
+                    tables::audit(entries)
+                })?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -178,7 +180,7 @@ impl Models {
     ) -> Result<(), ModelsError> {
         let path = format!("/admin/v1/models/{name}/{call}");
         let outcome: Outcome = client.post(&path, &because.body())?;
-        output::print(self.asking.output, &outcome, |outcome| match outcome.version {
+        output::print(self.asking.shown.format, &outcome, |outcome| match outcome.version {
             Some(version) => format!("{name} version {version}: {}", outcome.outcome),
             None => format!("{name}: {}", outcome.outcome),
         })?;

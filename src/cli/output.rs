@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 /// Columns of a terminal that tables are made for.
@@ -25,6 +25,23 @@ impl Format {
     pub(super) fn or_yaml(self) -> Format {
         if self == Format::Table { Format::Yaml } else { self }
     }
+}
+
+/// The flag of every verb whose answer has these forms. It is global, so that
+/// it may stand behind the verbs of a verb.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Shown {
+    /// Form of what is printed
+    #[arg(
+        short = 'o',
+        long = "output",
+        env = "MODELGATE_OUTPUT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        global = true
+    )]
+    pub(super) format: Format,
 }
 
 /// Writes `value` to standard output; `table` makes the form for people.

@@ -12,7 +12,6 @@ mod segments;
 mod stats;
 mod tail;
 mod verify;
-mod when;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

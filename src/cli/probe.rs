@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::output::{self, Format};
+use super::output::{self, Shown};
 use super::{FAILED, REJECTED};
 use crate::engine::{
     Library, Probe as Probing, ProbeLimits, ProbeReport, ProbeRequest, SessionOptions,
@@ -22,16 +22,8 @@ pub(super) struct Probe {
     /// A folder with model.onnx, or an .onnx file
     #[arg(value_name = "PATH", required_unless_present = "child")]
     path: Option<PathBuf>,
-    /// Form of what is printed
-    #[arg(
-        short,
-        long,
-        env = "MODELGATE_OUTPUT",
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t
-    )]
-    output: Format,
+    #[command(flatten)]
+    shown: Shown,
     /// ONNX Runtime's shared library, 1.28 or later [default: searched for]
     #[arg(long, env = "MODELGATE_ONNXRUNTIME", value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
@@ -87,36 +79,17 @@ impl Probe {
 
     fn probe(&self, library: &Library) -> Result<ProbeReport, Rejection> {
         let path = self.path.as_deref().unwrap_or(Path::new("."));
-        let missing = |error: std::io::Error| {
-            Rejection::new(RejectKind::Internal, format!("{}: {error}", path.display()))
+        let limits = ProbeLimits {
+            wall_ms: self.timeout_ms,
+            cpu_ms: self.timeout_ms.saturating_mul(2),
+            memory_bytes: self.memory_bytes,
         };
-        let is_folder = fs::metadata(path).map_err(missing)?.is_dir();
-        let (folder, file) = match (is_folder, path.file_name().and_then(|name| name.to_str())) {
-            (true, _) => (path, MODEL_FILE),
-            (false, Some(name)) => (folder_of(path), name),
-            (false, None) => (path, ""),
-        };
-        let file = FileName::parse(file)
-            .map_err(|error| Rejection::new(RejectKind::Internal, error.to_string()))?;
-        let request = ProbeRequest {
-            folder: folder.to_owned(),
-            session: SessionOptions::default(),
-            labels: BTreeMap::new(),
-            max_batch_rows: 1,
-            limits: ProbeLimits {
-                wall_ms: self.timeout_ms,
-                cpu_ms: self.timeout_ms.saturating_mul(2),
-                memory_bytes: self.memory_bytes,
-            },
-            yields: false,
-            allowed_domains: self.allowed_domains.clone(),
-        };
-        Probing::new(library, &request).file(&file).run(&AtomicBool::new(false))
+        try_at(path, library, limits, &self.allowed_domains)
     }
 
     /// Prints the answer or its form for people, and ends with `code`.
     fn print(&self, answer: &Value, text: String, code: u8) -> ExitCode {
-        match output::print(self.output, answer, |_| text) {
+        match output::print(self.shown.format, answer, |_| text) {
             Ok(()) => ExitCode::from(code),
             Err(error) => {
                 eprintln!("cannot write the answer: {error}");
@@ -124,6 +97,39 @@ impl Probe {
             }
         }
     }
+}
+
+/// Tries the model at a path: a folder with model.onnx, or a file.
+///
+/// # Errors
+/// Why no gateway would serve it; `Internal` where it could not be tried.
+pub(super) fn try_at(
+    path: &Path,
+    library: &Library,
+    limits: ProbeLimits,
+    allowed_domains: &[String],
+) -> Result<ProbeReport, Rejection> {
+    let missing = |error: std::io::Error| {
+        Rejection::new(RejectKind::Internal, format!("{}: {error}", path.display()))
+    };
+    let is_folder = fs::metadata(path).map_err(missing)?.is_dir();
+    let (folder, file) = match (is_folder, path.file_name().and_then(|name| name.to_str())) {
+        (true, _) => (path, MODEL_FILE),
+        (false, Some(name)) => (folder_of(path), name),
+        (false, None) => (path, ""),
+    };
+    let file = FileName::parse(file)
+        .map_err(|error| Rejection::new(RejectKind::Internal, error.to_string()))?;
+    let request = ProbeRequest {
+        folder: folder.to_owned(),
+        session: SessionOptions::default(),
+        labels: BTreeMap::new(),
+        max_batch_rows: 1,
+        limits,
+        yields: false,
+        allowed_domains: allowed_domains.to_vec(),
+    };
+    Probing::new(library, &request).file(&file).run(&AtomicBool::new(false))
 }
 
 /// The folder that a file lies in.

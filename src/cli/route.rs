@@ -87,7 +87,7 @@ impl Route {
     }
 
     fn try_run(&self) -> Result<ExitCode, Failure> {
-        let format = self.asking.output;
+        let format = self.asking.shown.format;
         match &self.verb {
             Verb::List => {
                 let routes: Vec<RouteStatus> = self.asking.client()?.get("/admin/v1/routes")?;
@@ -157,7 +157,7 @@ impl Route {
                 Some(Difference::new(change, after))
             })
             .collect();
-        output::print(self.asking.output, &differences, |differences| {
+        output::print(self.asking.shown.format, &differences, |differences| {
             differences.iter().map(Difference::to_string).collect::<Vec<_>>().join("\n")
         })?;
         let differs = differences.iter().any(Difference::is_one);

@@ -42,7 +42,7 @@ impl Shadow {
         if let Some(Value::Array(kept)) = report.get_mut("samples") {
             kept.drain(..kept.len().saturating_sub(*samples));
         }
-        output::print(self.asking.output, &report, |report| {
+        output::print(self.asking.shown.format, &report, |report| {
             let mut text = String::new();
             write(&mut text, 0, report);
             text

@@ -76,7 +76,7 @@ impl Traffic {
 
     fn try_run(&self) -> Result<ExitCode, Failure> {
         let client = self.asking.client()?;
-        let format = self.asking.output;
+        let format = self.asking.shown.format;
         match &self.verb {
             Verb::Get { route: Some(route) } => {
                 let split: Split = client.get(&format!("/admin/v1/routes/{route}/traffic"))?;

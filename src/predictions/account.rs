@@ -1,6 +1,8 @@
 //! What became of a segment: the line that stays in `archive.jsonl` when the
 //! segment itself is gone, so that completeness can still be proved.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::frame::Cause;
@@ -41,7 +43,14 @@ pub struct FileChange {
     pub now: Option<ArchivedFile>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+impl FileChange {
+    /// How many rows it took out.
+    pub fn rows_removed(&self) -> u64 {
+        self.rows.saturating_sub(self.now.as_ref().map_or(0, |file| file.rows))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeCause {
     /// It was older than the log keeps.
@@ -59,6 +68,18 @@ pub enum Entry {
     /// A segment was converted, or given up, and is removed.
     Segment(SegmentAccount),
     File(FileChange),
+    Compacted(Compacted),
+}
+
+/// The first line of a file that was written anew, with less than it had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compacted {
+    /// The byte at which the next line would begin, had nothing been left out.
+    pub begins: u64,
+    /// How many lines after this one were written with it.
+    pub lines: u64,
+    /// Rows that were taken out of files, by lines that were left out.
+    pub removed: BTreeMap<ChangeCause, u64>,
 }
 
 /// A file that holds some of a segment's records as rows.
@@ -70,6 +91,22 @@ pub struct ArchivedFile {
     pub bytes: u64,
     /// Hexadecimal digits.
     pub sha256: String,
+}
+
+/// Gaps in the order of their numbers; those that follow on each other for the
+/// same cause become one.
+pub fn joined(mut gaps: Vec<(u64, u64, Cause)>) -> Vec<(u64, u64, Cause)> {
+    gaps.sort_unstable();
+    let mut joined: Vec<(u64, u64, Cause)> = Vec::new();
+    for (first, count, cause) in gaps {
+        match joined.last_mut() {
+            Some((start, length, of)) if *start + *length == first && *of == cause => {
+                *length += count;
+            }
+            _ => joined.push((first, count, cause)),
+        }
+    }
+    joined
 }
 
 #[cfg(test)]
@@ -91,7 +128,14 @@ mod tests {
         let now = Some(ArchivedFile { rows: 4, ..file });
         let changed = FileChange { path, rows: 5, cause: ChangeCause::Deleted, now };
         let removed = FileChange { cause: ChangeCause::Age, now: None, ..changed.clone() };
-        for entry in [Entry::Segment(account), Entry::File(changed), Entry::File(removed)] {
+        let counts = BTreeMap::from([(ChangeCause::Age, 5), (ChangeCause::Deleted, 1)]);
+        let compacted = Compacted { begins: 900, lines: 3, removed: counts };
+        for entry in [
+            Entry::Segment(account),
+            Entry::File(changed),
+            Entry::File(removed),
+            Entry::Compacted(compacted),
+        ] {
             let line = serde_json::to_string(&entry).expect("JSON");
             assert_eq!(serde_json::from_str::<Entry>(&line).expect("an entry"), entry);
         }

@@ -91,6 +91,10 @@ pub fn archive_pass(root: &Path) -> PathBuf {
     root.join("archive.pass")
 }
 
+pub fn archive_reserve(root: &Path) -> PathBuf {
+    root.join("archive.reserve")
+}
+
 pub fn parquet(root: &Path) -> PathBuf {
     root.join("parquet")
 }

@@ -9,6 +9,7 @@ pub mod account;
 pub mod archive;
 mod deferred;
 mod digest;
+pub mod features;
 pub mod frame;
 pub mod hash;
 pub mod layout;

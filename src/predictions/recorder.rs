@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
+use super::features::{MAX_COLUMNS, column_names, table_width};
 use super::hash::Hasher;
 use super::policy::{Policy, Treatment};
 use super::record::{Head, begin_list, end_list};
 use super::redact;
 use super::schema::{Column, Schema, SchemaId, TensorSchema, Treated};
-use crate::types::{DType, Digest, Dim, ModelName, Signature, Tensor, TensorSpec, Version};
-
-/// Most columns that the inputs of a model are taken apart to.
-const MAX_COLUMNS: usize = 512;
+use crate::types::{DType, Digest, ModelName, Signature, Tensor, TensorSpec, Version};
 
 /// Writes the records of one version under one policy.
 #[derive(Debug)]
@@ -143,26 +141,13 @@ fn threshold(sample: f64) -> u64 {
     (sample * 2f64.powi(64)) as u64
 }
 
-/// Columns of a row, where a tensor is a table of `[rows]` or `[rows, fixed]`.
-fn table_width(spec: &TensorSpec) -> Option<usize> {
-    match spec.dims.as_slice() {
-        [_] => Some(1),
-        [_, Dim::Fixed(width)] if *width > 0 => Some(*width),
-        _ => None,
-    }
-}
-
 fn columns(spec: &TensorSpec, width: usize, policy: &Policy) -> Vec<Column> {
-    let named = policy.names.get(&*spec.name).filter(|names| names.len() == width);
+    let named = policy.names.get(&*spec.name).map(Vec::as_slice);
     let own = policy.features.get(&*spec.name);
     let texts = (spec.dtype == DType::Bytes).then_some(&policy.texts);
-    (0..width)
-        .map(|place| {
-            let name = match named {
-                Some(names) => names[place].clone(),
-                None if width == 1 => spec.name.to_string(),
-                None => format!("{}_{place}", spec.name),
-            };
+    column_names(spec, width, named)
+        .into_iter()
+        .map(|name| {
             let treatment = policy.features.get(&name).or(own).or(texts);
             let treated = treatment.map_or(Treated::Keep, treated);
             Column { name, treated }

@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::predictions::record::{Form, Prediction};
-use crate::types::Shape;
+use crate::types::{Dim, Shape};
 
 fn spec(name: &str, dtype: DType, dims: &[i64]) -> TensorSpec {
     let dims = dims.iter().map(|size| Dim::from(*size)).collect();

@@ -29,10 +29,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use crossbeam_queue::ArrayQueue;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
+use crate::background::Handover;
 use crate::predictions::{Label, Role};
 use crate::telemetry::{QualityDrop, QualityMetrics};
 use crate::types::{Code, InferError, ModelName, Tensor, TensorSpec, Version};
@@ -47,6 +47,10 @@ const MOST_SEEN: usize = 8192;
 
 /// Bytes of outputs that they may keep alive.
 const MOST_SEEN_BYTES: usize = 32 << 20;
+
+/// And of one answer's. Whoever looks at them runs on idle cores only, and on a
+/// busy machine would keep an answer of this size for long.
+const MOST_ANSWER_BYTES: usize = 4 << 20;
 
 /// Labels that may wait to be joined; full means refuse.
 const MOST_LABELS: usize = 100_000;
@@ -101,9 +105,9 @@ pub struct Quality {
 struct Shared {
     wanted: AtomicBool,
     closed: AtomicBool,
-    seen: ArrayQueue<Observed>,
+    seen: Handover<Observed>,
     seen_bytes: AtomicUsize,
-    labels: ArrayQueue<Submitted>,
+    labels: Handover<Submitted>,
     /// Labels in `labels`.
     waiting: AtomicUsize,
     metrics: Arc<QualityMetrics>,
@@ -141,15 +145,28 @@ impl Quality {
         self.shared.wanted.load(Ordering::Relaxed)
     }
 
+    /// Whether an answer would be taken now; counts it as dropped where it is wanted and would not.
+    pub fn has_room(&self) -> bool {
+        let is_wanted = self.is_wanted();
+        let is_full = is_wanted && self.shared.seen.is_full();
+        if is_full {
+            self.shared.metrics.dropped(QualityDrop::QueueFull);
+        }
+        is_wanted && !is_full
+    }
+
     /// Takes an answer, or drops and counts it. Never waits, wakes nobody, takes no lock.
     pub fn saw(&self, observed: Observed) {
         let shared = &*self.shared;
         let bytes = observed.bytes();
+        if bytes > MOST_ANSWER_BYTES {
+            return shared.metrics.dropped(QualityDrop::Memory);
+        }
         if shared.seen_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > MOST_SEEN_BYTES {
             shared.seen_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return shared.metrics.dropped(QualityDrop::Memory);
         }
-        if shared.seen.push(observed).is_err() {
+        if shared.seen.offer(observed).is_err() {
             shared.seen_bytes.fetch_sub(bytes, Ordering::Relaxed);
             shared.metrics.dropped(QualityDrop::QueueFull);
         }
@@ -173,7 +190,7 @@ impl Quality {
             log.keep(&labels).await?;
         }
         let (reply, outcomes) = oneshot::channel();
-        if self.shared.labels.push(Submitted { labels, reply }).is_err() {
+        if self.shared.labels.offer(Submitted { labels, reply }).is_err() {
             return Err(too_many());
         }
         room.hand_over();
@@ -202,9 +219,9 @@ impl Shared {
         Shared {
             wanted: AtomicBool::new(wanted),
             closed: AtomicBool::new(false),
-            seen: ArrayQueue::new(seen),
+            seen: Handover::new(seen),
             seen_bytes: AtomicUsize::new(0),
-            labels: ArrayQueue::new(calls),
+            labels: Handover::new(calls),
             waiting: AtomicUsize::new(0),
             metrics,
         }

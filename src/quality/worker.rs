@@ -48,11 +48,11 @@ fn work(shared: &Shared, mut joiner: Joiner) {
 fn take_in(shared: &Shared, joiner: &mut Joiner) -> usize {
     let now = now_us();
     // A label comes after its answer: whoever has the label finds the answer in the queue.
-    let submitted = shared.labels.pop();
+    let submitted = shared.labels.take();
     let most = if submitted.is_some() { MOST_SEEN } else { AT_A_TIME };
     let mut took = 0;
     while took < most
-        && let Some(observed) = shared.seen.pop()
+        && let Some(observed) = shared.seen.take()
     {
         shared.seen_bytes.fetch_sub(observed.bytes(), Ordering::Relaxed);
         joiner.saw(&observed, now);

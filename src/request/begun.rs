@@ -13,7 +13,6 @@ use super::rebind::rebind;
 use super::record::Answered;
 use super::ticket::{Started, Ticket, nobody};
 use crate::admission::{Failure, Passage};
-use crate::quality::Observed;
 use crate::routing::Route;
 use crate::serving::{Done, Running, Servable, Wanted, Work};
 use crate::shadow::Sample;
@@ -84,25 +83,20 @@ impl<'g> Begun<'g> {
             Box::pin(self.run_or_fall_back()).await
         };
         let result = done.and_then(|done| {
-            let answered = self.answered(&done);
-            let observed = self.observed(&done);
-            let sample = self.sample(&done, answered.as_ref(), observed.as_ref());
-            Ok((encode(self.assemble(done)?)?, answered, observed, sample))
+            let kept = self.is_of_use().then(|| done.clone());
+            Ok((encode(self.assemble(done)?)?, kept))
         });
-        let result = result.map_err(|error| self.ticket.fail(error));
-        let (encoded, answered, observed, sample) = result?;
-        let answered = answered.filter(|_| self.ticket.noted.keeps);
+        let (encoded, kept) = result.map_err(|error| self.ticket.fail(error))?;
+        let answered = kept.as_ref().filter(|_| self.ticket.noted.keeps);
+        let answered = answered.and_then(|done| self.answered(done));
         if let Some(unsettled) = answered.and_then(|answered| self.ticket.record(&answered)) {
             // Boxed, as above.
             let settled = Box::pin(self.ticket.settle(unsettled)).await;
             settled.map_err(|error| self.ticket.fail(error))?;
         }
         self.ticket.count(None);
-        if let Some(observed) = observed {
-            self.ticket.gateway.quality.saw(observed);
-        }
-        if let Some(sample) = sample {
-            self.ticket.gateway.mirror.offer(sample);
+        if let Some(done) = kept {
+            self.show(done);
         }
         Ok(encoded)
     }
@@ -179,40 +173,55 @@ impl<'g> Begun<'g> {
         is_nonsense(inputs, done.outputs.iter())
     }
 
+    /// Whether anybody needs the answer when it has left.
+    fn is_of_use(&self) -> bool {
+        self.spare.is_some() || self.ticket.gateway.quality.is_wanted()
+    }
+
     /// What is recorded of this request once it is answered.
-    fn answered(&self, done: &Done) -> Option<Answered> {
-        let spare = self.spare.as_ref()?;
-        if !self.ticket.noted.keeps && !spare.is_mirrored {
-            return None;
+    fn answered<'a>(&'a self, done: &'a Done) -> Option<Answered<'a>> {
+        let work = &self.spare.as_ref()?.work;
+        let is_private = self.ticket.chosen.served().is_some_and(|served| served.route.private);
+        let (inputs, wanted, outputs): (&[_], &[_], &[_]) = match is_private {
+            true => (&[], &[], &[]),
+            false => (&work.inputs, &self.wanted, &done.outputs),
+        };
+        Some(Answered { inputs, wanted, outputs, timings: done.timings, rows: work.rows() })
+    }
+
+    /// Shows the answer to those who compare it, with labels and with a shadow's.
+    fn show(&mut self, done: Done) {
+        let sample = self.sample(&done);
+        if let Some(observed) = self.observed(done) {
+            self.ticket.gateway.quality.saw(observed);
         }
-        Some(Answered {
-            inputs: spare.work.inputs.clone(),
-            wanted: self.wanted.clone(),
-            outputs: done.outputs.clone(),
-            timings: done.timings,
-            rows: spare.work.rows(),
-        })
+        if let Some(sample) = sample {
+            self.ticket.gateway.mirror.offer(sample);
+        }
     }
 
     /// What is mirrored of this request once it is answered.
-    fn sample(
-        &mut self,
-        done: &Done,
-        answered: Option<&Answered>,
-        observed: Option<&Observed>,
-    ) -> Option<Sample> {
-        let spare = self.spare.take().filter(|spare| spare.is_mirrored)?;
-        let served = self.ticket.chosen.mirrored()?;
+    fn sample(&mut self, done: &Done) -> Option<Sample> {
+        let served = self.ticket.chosen.mirrored().filter(|_| self.is_mirrored())?;
+        let answered = self.answered(done);
+        let recording = answered.and_then(|answered| self.ticket.recording(&answered));
+        let observing = self.observing(done);
+        let (route, primary) = (Arc::clone(served), Arc::clone(self.ticket.chosen.servable()?));
+        let Spare { work, body_bytes, .. } = *self.spare.take()?;
         Some(Sample {
-            route: Arc::clone(served),
-            primary: Arc::clone(self.ticket.chosen.servable()?),
+            route,
+            primary,
             request_id: SmallVec::from_slice(self.ticket.noted.id.as_bytes()),
-            body_bytes: spare.body_bytes,
-            work: spare.work,
+            body_bytes,
+            work,
             done: done.clone(),
-            recording: answered.and_then(|answered| self.ticket.recording(answered)),
-            observing: observed.map(|observed| self.observing(observed)),
+            recording,
+            observing,
         })
+    }
+
+    fn is_mirrored(&self) -> bool {
+        self.spare.as_ref().is_some_and(|spare| spare.is_mirrored)
     }
 
     fn assemble(&mut self, done: Done) -> Result<Answer, InferError> {

@@ -15,8 +15,8 @@ pub(super) enum Chosen {
     Model(Arc<Servable>),
     /// A route that has not decided yet: its key may stand in the body.
     Undecided(Arc<ServedRoute>),
-    /// The version that the caller named.
-    Pinned(Arc<Target>),
+    /// The version of a route that the caller named.
+    Pinned(Arc<ServedRoute>, Arc<Target>),
     Variant(Variant),
 }
 
@@ -29,11 +29,20 @@ pub(super) struct Variant {
 }
 
 impl Chosen {
+    /// The route that the request came by, as it was at that moment.
+    pub(super) fn served(&self) -> Option<&Arc<ServedRoute>> {
+        match self {
+            Chosen::Model(_) => None,
+            Chosen::Undecided(served) | Chosen::Pinned(served, _) => Some(served),
+            Chosen::Variant(variant) => Some(&variant.served),
+        }
+    }
+
     /// What answers of a route.
     pub(super) fn target(&self) -> Option<&Arc<Target>> {
         match self {
             Chosen::Model(_) | Chosen::Undecided(_) => None,
-            Chosen::Pinned(target) => Some(target),
+            Chosen::Pinned(_, target) => Some(target),
             Chosen::Variant(variant) => variant.target(),
         }
     }

@@ -13,9 +13,9 @@ use crate::shadow::Observing;
 
 impl Begun<'_> {
     /// The answer as quality sees it; `None` where nobody wants to.
-    pub(super) fn observed(&self, done: &Done) -> Option<Observed> {
+    pub(super) fn observed(&self, done: Done) -> Option<Observed> {
         let chosen = &self.ticket.chosen;
-        let servable = chosen.servable().filter(|_| self.ticket.gateway.quality.is_wanted())?;
+        let servable = chosen.servable().filter(|_| self.ticket.gateway.quality.has_room())?;
         let role = match chosen {
             Chosen::Variant(variant) if variant.answering != variant.decision.variant => {
                 Role::Fallback
@@ -23,25 +23,35 @@ impl Begun<'_> {
             _ => Role::Primary,
         };
         let served: Arc<Servable> = Arc::clone(servable);
-        // Where the first dimension counts rows, the outputs' does too. Else a request is one row.
-        let first = done.outputs.first().filter(|_| served.signature().may_batch());
-        let rows = first.and_then(|tensor| tensor.shape().rows()).unwrap_or(1);
-        let age = self.ticket.received.elapsed().as_micros();
         Some(Observed {
             id: SmallVec::from_slice(self.ticket.noted.id.as_bytes()),
-            served,
             variant: chosen.name(),
             role,
-            at: now_us().saturating_sub(i64::try_from(age).unwrap_or(0)),
-            rows,
+            at: self.received_us(),
+            rows: rows(&served, &done),
+            served,
             wanted: self.wanted.clone(),
-            outputs: done.outputs.clone(),
+            outputs: done.outputs,
         })
     }
 
     /// Who is shown what a shadow answers to the same request.
-    pub(super) fn observing(&self, observed: &Observed) -> Observing {
-        let quality = Arc::clone(&self.ticket.gateway.quality);
-        Observing { quality, at: observed.at, rows: observed.rows }
+    pub(super) fn observing(&self, done: &Done) -> Option<Observing> {
+        let quality = &self.ticket.gateway.quality;
+        let servable = self.ticket.chosen.servable().filter(|_| quality.is_wanted())?;
+        let (at, rows) = (self.received_us(), rows(servable, done));
+        Some(Observing { quality: Arc::clone(quality), at, rows })
     }
+
+    /// Microseconds since 1970.
+    fn received_us(&self) -> i64 {
+        let age = self.ticket.received.elapsed().as_micros();
+        now_us().saturating_sub(i64::try_from(age).unwrap_or(0))
+    }
+}
+
+/// Where the first dimension counts rows, the outputs' does too. Else a request is one row.
+fn rows(servable: &Servable, done: &Done) -> usize {
+    let first = done.outputs.first().filter(|_| servable.signature().may_batch());
+    first.and_then(|tensor| tensor.shape().rows()).unwrap_or(1)
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderName;
-use smallvec::SmallVec;
 use twox_hash::XxHash64;
 
 use super::Gateway;
@@ -13,13 +12,12 @@ use super::call::Call;
 use super::chosen::Chosen;
 use super::id::RequestId;
 use super::ticket::Ticket;
-use crate::engine::RunOutputs;
 use crate::predictions::{
-    Appended, Assignment, Deferred, Encoded, Head, Kind, Level, Log, NotKept, OnFailure, Recorder,
-    Role, SchemaId, Trace, Treatment, encode_bare, hash,
+    Appended, Assignment, Deferred, Encode, Encoded, Head, Kind, Level, Log, NotKept, OnFailure,
+    Recorder, Role, SchemaId, Trace, Treatment, encode_bare, hash,
 };
 use crate::routing::{Attributes, By};
-use crate::serving::{Servable, Timings, Wanted};
+use crate::serving::{Servable, Timings};
 use crate::shadow;
 use crate::telemetry::{Protocol, RecordOutcome};
 use crate::types::{Code, InferError, Parameter, Reason, Tensor};
@@ -47,11 +45,13 @@ struct About {
     principal: Vec<u8>,
 }
 
-/// An answer as it will be recorded. Shares the tensors' bytes.
-pub(super) struct Answered {
-    pub(super) inputs: SmallVec<[Tensor; 2]>,
-    pub(super) wanted: Wanted,
-    pub(super) outputs: RunOutputs,
+/// An answer as it will be recorded.
+pub(super) struct Answered<'a> {
+    /// Nothing of a private route.
+    pub(super) inputs: &'a [Tensor],
+    /// Places of `outputs` in the signature.
+    pub(super) wanted: &'a [usize],
+    pub(super) outputs: &'a [Tensor],
     pub(super) timings: Timings,
     pub(super) rows: usize,
 }
@@ -74,10 +74,9 @@ impl Ticket<'_> {
         let id = self.noted.id.as_bytes();
         let mut digits = itoa::Buffer::new();
         let attributes = Attributes { headers: call.headers, parameters, request_id: id };
-        let key = match &self.chosen {
-            Chosen::Variant(variant) => variant.served.route.key(&attributes, &mut digits),
-            _ => None,
-        };
+        // A model without a route has no keys.
+        let served = self.chosen.served();
+        let key = served.and_then(|served| served.route.key(&attributes, &mut digits));
         self.noted.keeps = recorder.keeps(XxHash64::oneshot(0, key.unwrap_or(id)));
         let mut about = About {
             trace: call.headers.get(TRACEPARENT).and_then(|header| Trace::parse(header.as_bytes())),
@@ -115,7 +114,7 @@ impl Ticket<'_> {
     }
 
     /// Records an answer. What it returns has to be waited for before the answer leaves.
-    pub(super) fn record(&self, answered: &Answered) -> Option<Unsettled> {
+    pub(super) fn record(&self, answered: &Answered<'_>) -> Option<Unsettled> {
         let servable = self.chosen.servable()?;
         let recorder = servable.recorder.load();
         let recorder = recorder.as_ref()?;
@@ -125,16 +124,7 @@ impl Ticket<'_> {
         match policy.level {
             Level::Off => None,
             Level::Async => {
-                let mut encoded = Vec::with_capacity(256);
-                head.encode(&mut encoded);
-                let record = Deferred {
-                    head: encoded,
-                    recorder: Arc::clone(recorder),
-                    inputs: answered.inputs.clone(),
-                    wanted: answered.wanted.clone(),
-                    outputs: answered.outputs.clone(),
-                };
-                self.count_record(match log.offer(Box::new(record)) {
+                self.count_record(match log.offer(deferred(&head, recorder, answered)) {
                     true => RecordOutcome::Recorded,
                     false => RecordOutcome::Dropped,
                 });
@@ -162,12 +152,14 @@ impl Ticket<'_> {
         }
     }
 
-    /// Waits for a record that its answer has to wait for.
+    /// Waits for a record that its answer has to wait for. Where the caller
+    /// leaves meanwhile, or the record cannot be flushed, it stands all the same.
     ///
     /// # Errors
     /// `Unavailable` where it cannot be kept and the policy is strict.
-    pub(super) async fn settle(&self, record: Unsettled) -> Result<(), InferError> {
+    pub(super) async fn settle(&mut self, record: Unsettled) -> Result<(), InferError> {
         let Unsettled { log, appended, level, on_failure } = record;
+        self.recorded = true;
         let kept = match appended {
             Appended::Kept(place) => Ok(place),
             Appended::Pending(pending) => {
@@ -175,6 +167,7 @@ impl Ticket<'_> {
             }
             Appended::Gap => Err(NotKept(Arc::from("the record is too large"))),
         };
+        self.recorded = kept.is_ok();
         let kept = match (kept, level) {
             (Ok(place), Level::Fsync) => log.flushed(place).await,
             (kept, _) => kept.map(drop),
@@ -195,7 +188,11 @@ impl Ticket<'_> {
     }
 
     /// Records that there is no answer, without payload. It is not waited for.
+    /// A request that has a record gets no second one.
     pub(super) fn record_failure(&self, code: Code, reason: Option<Reason>) {
+        if self.recorded {
+            return;
+        }
         let Some(servable) = self.any_servable() else { return };
         let recorder = servable.recorder.load();
         let Some(recorder) = &*recorder else { return };
@@ -212,12 +209,12 @@ impl Ticket<'_> {
     }
 
     /// Counts what became of the record.
-    fn count_record(&self, outcome: RecordOutcome) {
+    pub(super) fn count_record(&self, outcome: RecordOutcome) {
         self.model_metrics().recorded(outcome);
     }
 
     /// What a mirrored request carries for its record.
-    pub(super) fn recording(&self, answered: &Answered) -> Option<shadow::Recording> {
+    pub(super) fn recording(&self, answered: &Answered<'_>) -> Option<shadow::Recording> {
         let servable = self.chosen.servable()?;
         let log = Arc::clone(self.gateway.recording.log()?);
         let recorder = servable.recorder.load();
@@ -231,7 +228,7 @@ impl Ticket<'_> {
         &'a self,
         servable: &'a Servable,
         recorder: &Recorder,
-        answered: &Answered,
+        answered: &Answered<'_>,
     ) -> Head<'a> {
         let Timings { waited, ran, rows } = answered.timings;
         Head {
@@ -263,18 +260,18 @@ impl Ticket<'_> {
             head.unit_key = &about.unit_key;
             head.principal = &about.principal;
         }
+        if let Some(served) = self.chosen.served() {
+            head.route = served.route.name.as_str();
+            head.revision = served.revision;
+        }
         match &self.chosen {
-            Chosen::Model(_) => {}
-            Chosen::Undecided(served) => head.route = served.route.name.as_str(),
-            Chosen::Pinned(target) => {
+            Chosen::Model(_) | Chosen::Undecided(_) => {}
+            Chosen::Pinned(_, target) => {
                 head.assignment = Assignment::Pin;
                 head.variant = &target.variant_text;
             }
             Chosen::Variant(variant) => {
-                let (served, decision) = (&variant.served, &variant.decision);
-                let route = &served.route;
-                head.route = route.name.as_str();
-                head.revision = served.revision;
+                let (route, decision) = (&variant.served.route, &variant.decision);
                 head.variant = route.variants[variant.answering].name.as_str().as_bytes();
                 head.propensity = route.propensity(decision) as f32;
                 if variant.answering != decision.variant {
@@ -310,6 +307,28 @@ impl Gateway {
         };
         self.telemetry.unknown_model().recorded(put_bare(log, level, &head));
     }
+}
+
+/// A record that the log's thread writes. A small one is encoded here: that costs less than
+/// to share its tensors with another thread.
+fn deferred(head: &Head<'_>, recorder: &Arc<Recorder>, answered: &Answered<'_>) -> Box<dyn Encode> {
+    const SMALL: usize = 4096;
+    let Answered { inputs, wanted, outputs, .. } = answered;
+    let bytes: usize = inputs.iter().chain(outputs.iter()).map(|one| one.data().len()).sum();
+    if bytes <= SMALL {
+        let mut payload = Vec::with_capacity(256 + bytes);
+        recorder.encode(head, inputs, wanted, outputs, &mut payload);
+        return Box::new(Encoded(payload));
+    }
+    let mut encoded = Vec::with_capacity(256);
+    head.encode(&mut encoded);
+    Box::new(Deferred {
+        head: encoded,
+        recorder: Arc::clone(recorder),
+        inputs: inputs.iter().cloned().collect(),
+        wanted: wanted.iter().copied().collect(),
+        outputs: outputs.iter().cloned().collect(),
+    })
 }
 
 /// Records what has no tensors; nobody waits for it.

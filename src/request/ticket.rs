@@ -14,7 +14,7 @@ use super::{Bound, Gateway, bind};
 use crate::admission::Passage;
 use crate::routing::{Attributes, By, Route};
 use crate::serving::{Running, Servable, ServedRoute, Wanted, Work};
-use crate::telemetry::{InflightGuard, ModelMetrics, Protocol};
+use crate::telemetry::{InflightGuard, ModelMetrics, Protocol, RecordOutcome};
 use crate::types::{Code, InferError, InferRequest, Parameter, Priority, Reason};
 
 /// A routed request. Whatever comes of it is counted once: when it is
@@ -27,6 +27,8 @@ pub struct Ticket<'g> {
     priority: Priority,
     pub(super) noted: Noted,
     counted: bool,
+    /// Whether the log has the record of this request: there is no other.
+    pub(super) recorded: bool,
     in_flight: InflightGuard,
 }
 
@@ -55,6 +57,7 @@ impl<'g> Ticket<'g> {
             priority,
             noted: Noted::default(),
             counted: false,
+            recorded: false,
             in_flight: of.model_metrics.enter(),
             chosen,
         }
@@ -134,7 +137,7 @@ impl<'g> Ticket<'g> {
             let request_id = self.noted.id.as_bytes();
             decide(served, &Attributes { headers: call.headers, parameters, request_id })
         } else {
-            Chosen::Pinned(Arc::clone(served.pinned(pinned)?))
+            Chosen::Pinned(Arc::clone(served), Arc::clone(served.pinned(pinned)?))
         };
         self.make_series();
         Ok(())
@@ -211,10 +214,15 @@ impl<'g> Ticket<'g> {
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        if !self.counted {
-            self.count(Some(Code::Cancelled));
-            self.record_failure(Code::Cancelled, None);
+        if self.counted {
+            return;
         }
+        self.count(Some(Code::Cancelled));
+        if self.recorded {
+            // Nobody waits any more to see it flushed.
+            self.count_record(RecordOutcome::Recorded);
+        }
+        self.record_failure(Code::Cancelled, None);
     }
 }
 

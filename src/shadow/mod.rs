@@ -22,9 +22,9 @@ mod run;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_queue::ArrayQueue;
 use smallvec::SmallVec;
 
+use crate::background::Handover;
 use crate::serving::{Done, Servable, ServedRoute, Work};
 use crate::telemetry::{ShadowDrop, Telemetry};
 use crate::types::{ModelName, Priority};
@@ -67,7 +67,7 @@ pub struct Sample {
 struct Shared {
     telemetry: Arc<Telemetry>,
     room: Arc<Room>,
-    arrived: ArrayQueue<Box<Held>>,
+    arrived: Handover<Box<Held>>,
     pool: Pool,
     books: Books,
 }
@@ -91,7 +91,7 @@ impl Mirror {
         let shared = Arc::new(Shared {
             telemetry: Arc::clone(telemetry),
             room: Arc::default(),
-            arrived: ArrayQueue::new(room::MOST_WAITING),
+            arrived: Handover::new(room::MOST_WAITING),
             pool: Pool::new(),
             books: Books::default(),
         });
@@ -121,7 +121,7 @@ impl Mirror {
             Ok((place, bytes)) => {
                 let since = Instant::now();
                 let held = Held { sample, since, place: Some(place), _bytes: bytes };
-                if let Err(held) = self.shared.arrived.push(Box::new(held)) {
+                if let Err(held) = self.shared.arrived.offer(Box::new(held)) {
                     held.drop_because(ShadowDrop::QueueFull);
                 }
             }

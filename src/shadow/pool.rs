@@ -113,7 +113,7 @@ fn take_in(shared: &Arc<Shared>, now: Instant) -> Took {
         return Took::Closed;
     }
     let mut took = Took::None;
-    while let Some(held) = shared.arrived.pop() {
+    while let Some(held) = shared.arrived.take() {
         state.line.push(held, now);
         took = Took::Some;
     }

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::{Array, SmallVec};
 
 use super::Sample;
 use crate::predictions::{
     Deferred, Encode, Encoded, Head, Log, Prediction, Recorder, Role, SchemaId, encode_bare,
 };
-use crate::serving::{Servable, Target, Wanted};
+use crate::serving::{Servable, Target};
 use crate::telemetry::RecordOutcome;
 use crate::types::Code;
 
@@ -48,9 +49,9 @@ pub(super) fn record(sample: &Sample, target: &Target, ended: &Ended<'_>) {
         let of_primary = Deferred {
             head,
             recorder: Arc::clone(recorder),
-            inputs: sample.work.inputs.clone(),
-            wanted: sample.work.wanted.clone(),
-            outputs: sample.done.outputs.clone(),
+            inputs: unless_private(sample, &sample.work.inputs),
+            wanted: unless_private(sample, &sample.work.wanted),
+            outputs: unless_private(sample, &sample.done.outputs),
         };
         put(recording, &sample.primary, Box::new(of_primary));
     }
@@ -89,8 +90,8 @@ fn put_shadow(
                 recorder: Arc::clone(recorder),
                 // They stand in the primary's record, under the same request id.
                 inputs: Default::default(),
-                wanted: Wanted::clone(&answer.wanted),
-                outputs: answer.outputs.clone(),
+                wanted: unless_private(sample, &answer.wanted),
+                outputs: unless_private(sample, &answer.outputs),
             })
         }
         Ended::Failed(code) => {
@@ -101,6 +102,14 @@ fn put_shadow(
         }
     };
     put(recording, &sample.primary, record);
+}
+
+/// Nothing of a private route is kept.
+fn unless_private<T: Clone>(sample: &Sample, all: &SmallVec<[T; 2]>) -> SmallVec<[T; 2]>
+where
+    [T; 2]: Array<Item = T>,
+{
+    if sample.route.route.private { SmallVec::new() } else { all.clone() }
 }
 
 fn put(recording: &Recording, of: &Servable, record: Box<dyn Encode>) {

@@ -34,7 +34,8 @@ pub struct PredictionsConfig {
     pub segment_age_ms: u64,
     /// How long at most a record at level `process` stays with the kernel alone.
     pub flush_ms: u64,
-    /// Appends that take longer are left to a thread of the log's own.
+    /// Appends are left to a thread of the log's own after two in a row that
+    /// took longer, or one that took ten times as long.
     pub slow_append_ms: u64,
     /// What waits at level `async`; more is dropped and counted.
     pub queue_records: usize,

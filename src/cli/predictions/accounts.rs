@@ -10,12 +10,23 @@ use crate::predictions::layout;
 
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
-    /// One of each segment that was converted.
+    /// One of each segment that was converted, or of several whose files are gone.
     pub(super) segments: Vec<SegmentAccount>,
     /// The files that are to be there, by path below the log's folder.
     pub(super) files: BTreeMap<String, ArchivedFile>,
     /// Rows that were taken out, by why.
     pub(super) removed: BTreeMap<&'static str, u64>,
+}
+
+impl Accounts {
+    fn remove(&mut self, cause: ChangeCause, rows: u64) {
+        let cause = match cause {
+            ChangeCause::Age => "age",
+            ChangeCause::Size => "size",
+            ChangeCause::Deleted => "deleted",
+        };
+        *self.removed.entry(cause).or_default() += rows;
+    }
 }
 
 /// Lines that say nothing, such as one that is being written, are passed over.
@@ -40,14 +51,13 @@ pub(super) fn read(root: &Path) -> io::Result<Accounts> {
             }
             Ok(Entry::File(change)) => {
                 accounts.files.remove(&change.path);
-                let left = change.now.as_ref().map_or(0, |file| file.rows);
-                let cause = match change.cause {
-                    ChangeCause::Age => "age",
-                    ChangeCause::Size => "size",
-                    ChangeCause::Deleted => "deleted",
-                };
-                *accounts.removed.entry(cause).or_default() += change.rows.saturating_sub(left);
+                accounts.remove(change.cause, change.rows_removed());
                 accounts.files.extend(change.now.map(|file| (change.path, file)));
+            }
+            Ok(Entry::Compacted(head)) => {
+                for (cause, rows) in head.removed {
+                    accounts.remove(cause, rows);
+                }
             }
             Err(_) => {}
         }

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::when;
+use crate::cli::when;
 use crate::predictions::{Label, Prediction, Role};
 
 #[derive(Args, Debug, Default)]

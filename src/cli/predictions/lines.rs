@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{decode, when};
+use super::decode;
 use crate::cli::output;
+use crate::cli::when;
 use crate::predictions::frame::Gap;
 use crate::predictions::hash::hex;
 use crate::predictions::{Label, Prediction, Schema, Truth};

@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::accounts;
 use super::footers::{self, Contents};
 use super::place::Place;
-use super::when;
 use crate::cli::asking::Failure;
-use crate::cli::output::{self, Format, Table};
+use crate::cli::output::{self, Shown, Table};
+use crate::cli::when;
 use crate::predictions::layout;
 
 #[derive(Args, Debug)]
@@ -23,16 +23,8 @@ pub(super) struct Stats {
     /// Only predictions of this model
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Form of the answer
-    #[arg(
-        short,
-        long,
-        env = "MODELGATE_OUTPUT",
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t
-    )]
-    output: Format,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -94,7 +86,7 @@ impl Stats {
                 *report.gaps.entry(cause.label()).or_default() += count;
             }
         }
-        output::print(self.output, &report, table)?;
+        output::print(self.shown.format, &report, table)?;
         Ok(ExitCode::SUCCESS)
     }
 }

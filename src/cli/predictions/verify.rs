@@ -16,7 +16,7 @@ use super::accounts;
 use super::place::Place;
 use crate::cli::FAILED;
 use crate::cli::asking::Failure;
-use crate::cli::output::{self, Format, Table};
+use crate::cli::output::{self, Shown, Table};
 use crate::predictions::account::ArchivedFile;
 use crate::predictions::hash::hex;
 use crate::predictions::store::verify::{self, Report, ShardReport};
@@ -28,16 +28,8 @@ pub(super) struct Verify {
     /// Leave out the digests of files; their number of rows is still checked
     #[arg(long)]
     quick: bool,
-    /// Form of the answer
-    #[arg(
-        short,
-        long,
-        env = "MODELGATE_OUTPUT",
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t
-    )]
-    output: Format,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,7 +65,7 @@ impl Verify {
         let files = files(&root, self.quick).map_err(unreadable)?;
         let complete = segments.complete && files.problems.is_empty();
         let found = Found { complete, segments, files };
-        output::print(self.output, &found, text)?;
+        output::print(self.shown.format, &found, text)?;
         Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::output::{self, Format};
+use super::output::{self, Shown};
 use super::{CANNOT_REACH, CONFIG_INVALID, FAILED, REJECTED};
 use crate::app::config::Config;
 use crate::app::registries;
@@ -57,16 +57,8 @@ pub(super) struct Push {
     /// Folder of models, which is a registry too
     #[arg(long, env = "MODELGATE_MODELS", value_name = "DIR")]
     models: Option<PathBuf>,
-    /// Form of what is printed
-    #[arg(
-        short,
-        long,
-        env = "MODELGATE_OUTPUT",
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t
-    )]
-    output: Format,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// What was pushed, and what came of it.
@@ -191,7 +183,7 @@ impl Push {
             files: package.manifest.files.len(),
             outcome,
         };
-        output::print(self.output, &report, table)
+        output::print(self.shown.format, &report, table)
             .map_err(|error| Failure(FAILED, format!("pushed, but cannot write that: {error}")))
     }
 }

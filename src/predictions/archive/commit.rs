@@ -152,6 +152,9 @@ pub fn recover(root: &Path) -> Result<(), ArchiveError> {
             pass.apply(root)?;
         }
     }
+    for file in [layout::archive(root), layout::archive_pass(root), layout::deleted(root)] {
+        remove(&unfinished(&file))?;
+    }
     remove_unfinished(&layout::parquet(root))
 }
 
@@ -171,20 +174,28 @@ fn remove_unfinished(folder: &Path) -> Result<(), ArchiveError> {
     Ok(())
 }
 
-/// Replaces a file so that it has the old text or the new one, whatever happens.
+/// Replaces a file so that it has the old text or the new one, whatever
+/// happens. Of each file by one thread at a time.
 ///
 /// # Errors
 /// Where the disk refuses.
 pub fn write_whole(path: &Path, text: &[u8]) -> Result<(), ArchiveError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
-        let mut written = tempfile::NamedTempFile::new_in(folder)?;
-        written.write_all(text)?;
-        written.as_file().sync_all()?;
-        written.persist(path)?;
-        File::open(folder)?.sync_all()
+        let unfinished = unfinished(path);
+        let mut file = File::create(&unfinished)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     };
     write().map_err(ArchiveError::io(path))
+}
+
+/// What a file is called until it is whole.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{IN_PROGRESS}"));
+    PathBuf::from(name)
 }
 
 /// Removes a file that may be gone already.

@@ -11,7 +11,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
 use super::deletion::{Deletions, request_number};
@@ -194,10 +193,8 @@ impl Converter<'_> {
             open.part.note(key, row);
             open.payload += share;
             if batch.len() >= BATCH_ROWS || open.payload >= BATCH_BYTES {
-                let rows = batch.finish().map_err(ParquetError::from);
-                open.part.write(rows)?;
-                open.payload = 0;
-                open.is_measured = false;
+                open.part.write(batch.finish())?;
+                (open.payload, open.is_measured) = (0, false);
             }
         }
         self.bound_memory()?;
@@ -221,10 +218,8 @@ impl Converter<'_> {
         open.part.note(key, label.row);
         open.payload += bytes;
         if batch.len() >= BATCH_ROWS || open.payload >= BATCH_BYTES {
-            let rows = batch.finish().map_err(ParquetError::from);
-            open.part.write(rows)?;
-            open.payload = 0;
-            open.is_measured = false;
+            open.part.write(batch.finish())?;
+            (open.payload, open.is_measured) = (0, false);
         }
         self.bound_memory()?;
         Ok(true)
@@ -305,7 +300,7 @@ impl Converter<'_> {
             }
             Batch::Labels(rows) => rows.finish(),
         };
-        open.part.write(rows.map_err(ParquetError::from))?;
+        open.part.write(rows)?;
         let file = open.part.finish()?;
         self.files.push((open.segment, file));
         Ok(())

@@ -7,8 +7,9 @@
 //! what it is to make forgotten.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use twox_hash::XxHash3_64;
 
 use super::columns::hex;
+use super::commit::write_whole;
 use super::error::ArchiveError;
 use crate::predictions::layout;
 use crate::predictions::record::Prediction;
@@ -73,6 +75,18 @@ pub struct Deleted {
     pub labels: u64,
 }
 
+impl Note {
+    fn asked(&self) -> Option<String> {
+        let Note::Asked(ask) = self else { return None };
+        Some(ask.id.clone())
+    }
+
+    fn done(&self) -> Option<&str> {
+        let Note::Done { id, .. } = self else { return None };
+        Some(id)
+    }
+}
+
 impl Unit {
     fn ask(&self, time: i64) -> Ask {
         let (by, value) = match self {
@@ -104,8 +118,7 @@ pub fn append(root: &Path, notes: &[Note]) -> Result<(), ArchiveError> {
     }
     let path = layout::deleted(root);
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().create(true).append(true).read(true).open(&path)?;
-        file.lock()?;
+        let mut file = open_locked(&path)?;
         let mut text = Vec::new();
         // What a process could not finish is a line of its own, and says nothing.
         if file.metadata()?.len() > 0 {
@@ -126,7 +139,61 @@ pub fn append(root: &Path, notes: &[Note]) -> Result<(), ArchiveError> {
     write().map_err(ArchiveError::io(&path))
 }
 
-/// All that `deleted.jsonl` says. Grows by each deletion that is asked for.
+/// Nobody else changes the file while this one is open.
+fn open_locked(path: &Path) -> io::Result<File> {
+    loop {
+        let file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+        file.lock()?;
+        // It may have been replaced before it was locked.
+        match std::fs::metadata(path) {
+            Ok(named) if named.ino() == file.metadata()?.ino() => return Ok(file),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+}
+
+/// Writes the lines anew without those that no record can come for any more:
+/// all from before `before` are gone. See [`Deletions::is_due`].
+///
+/// # Errors
+/// Where the disk refuses; the file is the old one or the new one.
+pub fn compact(root: &Path, before: i64) -> Result<(), ArchiveError> {
+    let path = layout::deleted(root);
+    let _lock = open_locked(&path).map_err(ArchiveError::io(&path))?;
+    let mut text = Vec::new();
+    for note in left(notes(root)?, before) {
+        serde_json::to_writer(&mut text, &note)
+            .map_err(io::Error::from)
+            .map_err(ArchiveError::io(&path))?;
+        text.push(b'\n');
+    }
+    write_whole(&path, &text)
+}
+
+/// What is left of the lines. Requests that were forgotten stay for as long as
+/// anything that was asked for before them.
+fn left(notes: Vec<Note>, before: i64) -> Vec<Note> {
+    let done: HashSet<String> = notes.iter().filter_map(Note::done).map(str::to_owned).collect();
+    let stays = |note: &Note| matches!(note, Note::Asked(ask) if ask.time >= before || !done.contains(&ask.id));
+    let first = notes.iter().position(stays).unwrap_or(notes.len());
+    let asked: HashSet<String> = notes[..first].iter().filter_map(Note::asked).collect();
+    let left = notes.into_iter().skip(first);
+    left.filter(|note| note.done().is_none_or(|id| !asked.contains(id))).collect()
+}
+
+fn notes(root: &Path) -> Result<Vec<Note>, ArchiveError> {
+    let path = layout::deleted(root);
+    let text = match std::fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        text => text.map_err(ArchiveError::io(&path))?,
+    };
+    let lines = text.split(|byte| *byte == b'\n');
+    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+}
+
+/// All that `deleted.jsonl` says. Grows by each deletion that is asked for, and
+/// shrinks as retention by age makes what was asked for impossible to come.
 #[derive(Debug, Default)]
 pub struct Deletions {
     asked: Vec<Ask>,
@@ -141,16 +208,9 @@ impl Deletions {
     /// # Errors
     /// Where the file cannot be read. One that is not there says nothing.
     pub fn read(root: &Path) -> Result<Deletions, ArchiveError> {
-        let path = layout::deleted(root);
-        let text = match std::fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            text => text.map_err(ArchiveError::io(&path))?,
-        };
         let mut deletions = Deletions { latest: i64::MIN, ..Deletions::default() };
-        for line in text.split(|byte| *byte == b'\n') {
-            if let Ok(note) = serde_json::from_slice(line) {
-                deletions.take(note);
-            }
+        for note in notes(root)? {
+            deletions.take(note);
         }
         Ok(deletions)
     }
@@ -177,6 +237,13 @@ impl Deletions {
     pub fn open(&self) -> Vec<Ask> {
         let open = self.asked.iter().filter(|ask| !self.done.contains_key(&ask.id));
         open.cloned().collect()
+    }
+
+    /// Whether most of what was asked for is done, and of records from before
+    /// `before`.
+    pub fn is_due(&self, before: i64) -> bool {
+        let is_over = |ask: &&Ask| ask.time < before && self.done.contains_key(&ask.id);
+        self.asked.iter().take_while(is_over).count() * 2 > self.asked.len()
     }
 
     /// How much was taken out, once it is.
@@ -289,5 +356,50 @@ mod tests {
         let read = Deletions::read(folder.path()).expect("lines");
         assert!(read.open().is_empty() && read.covers_label("a") && !read.covers_label("b"));
         assert_eq!(read.done(&asked[0].id), Some(Deleted { rows: 2, labels: 1 }));
+    }
+
+    #[test]
+    fn what_cannot_come_any_more_is_left_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        let request = |id: &str| [Unit::Request(id.to_owned())];
+        let asked: Vec<Ask> = [(1, "a"), (2, "b"), (3, "c"), (9, "d")]
+            .into_iter()
+            .flat_map(|(time, id)| ask(root, &request(id), time).expect("asked"))
+            .collect();
+        let forgotten = |id: &str| Note::Forgotten { requests: vec![format!("{id:0>16}")] };
+        let done = |at: usize| Note::Done { id: asked[at].id.clone(), rows: 1, labels: 0 };
+        append(root, &[forgotten("1"), done(0), done(1), done(3)]).expect("written");
+        let read = || Deletions::read(root).expect("lines");
+        assert!(!read().is_due(5), "the third is not done");
+        append(root, &[done(2)]).expect("written");
+        assert!(read().is_due(5) && !read().is_due(3), "three of four, two of four");
+        compact(root, 5).expect("compacted");
+        assert_eq!(
+            notes(root).expect("lines"),
+            [Note::Asked(asked[3].clone()), forgotten("1"), done(3),]
+        );
+        assert!(read().covers_row(9, None, None, "d") && !read().covers_row(1, None, None, "a"));
+        compact(root, 10).expect("compacted");
+        assert_eq!(notes(root).expect("lines"), []);
+        assert!(!read().is_due(10));
+    }
+
+    #[test]
+    fn what_is_asked_for_meanwhile_is_not_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        let asking = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                let unit = [Unit::Request("a".to_owned())];
+                let asked = (0..200).flat_map(|_| ask(root, &unit, 1).expect("asked"));
+                asked.collect::<Vec<_>>()
+            });
+            while !asking.is_finished() {
+                compact(root, 5).expect("compacted");
+            }
+            asking.join().expect("asked")
+        });
+        assert_eq!(Deletions::read(root).expect("lines").open(), asking);
     }
 }

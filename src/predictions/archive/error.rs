@@ -49,12 +49,14 @@ impl ArchiveError {
         }
     }
 
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, ArchiveError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
+
     /// One of a closed set, for metrics.
     pub fn reason(&self) -> &'static str {
         match self {
-            ArchiveError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "disk_full"
-            }
+            error if error.is_disk_full() => "disk_full",
             ArchiveError::Io { .. } | ArchiveError::Shortened(_) => "io",
             ArchiveError::Parquet { .. } => "parquet",
             ArchiveError::Check { .. } => "check",

@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 
 use super::books::Books;
 use super::commit::{self, Pass};
+use super::compact;
 use super::convert::{self, Converted};
-use super::deletion::{Deleted, Deletions, Note};
+use super::deletion::{self, Deleted, Deletions, Note};
 use super::erase;
 use super::error::ArchiveError;
 use super::partition;
+use super::reserve;
 use super::retention::{self, Keep};
 use super::segment::{self, Sealed, Segment};
-use crate::predictions::account::{ChangeCause, Entry, FileChange, SegmentAccount};
+use super::ship;
+use crate::predictions::account::{ChangeCause, Entry, FileChange, SegmentAccount, joined};
 use crate::predictions::frame::Cause;
 use crate::predictions::layout;
 use crate::predictions::schema::Schemas;
@@ -25,6 +28,7 @@ use crate::telemetry::LogMetrics;
 
 /// Bytes of segments that are converted together.
 const PASS_BYTES: u64 = 512 << 20;
+const HOUR: Duration = Duration::from_secs(3600);
 /// A segment that could not be read is tried again after this long.
 const ASIDE: Duration = Duration::from_secs(60);
 
@@ -41,7 +45,15 @@ pub struct Keeper {
     aside: HashMap<PathBuf, Instant>,
     /// Whether a step ended early, so that the disk may be ahead of `books`.
     is_behind: bool,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Keeper {
+    /// Gives the folder back now, even where a program that is just being
+    /// started has inherited the file and has not closed it yet.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Keeper {
@@ -73,7 +85,7 @@ impl Keeper {
             deletions_read: 0,
             aside: HashMap::new(),
             is_behind: true,
-            _lock: lock,
+            lock,
         };
         keeper.catch_up()?;
         // Labels of requests that were left out just before an earlier process
@@ -219,8 +231,9 @@ impl Keeper {
 
     fn commit(&mut self, pass: &Pass) -> Result<(), ArchiveError> {
         let end = pass.commit(&self.root)?;
+        let told = end + self.books.ahead;
         for entry in &pass.lines {
-            self.books.take(entry, end);
+            self.books.take(entry, told);
         }
         self.books.length = end;
         self.metrics.set_bytes("parquet", self.books.bytes());
@@ -254,7 +267,7 @@ impl Keeper {
             0 => Note::Done { id: ask.id, rows, labels },
             _ => Note::Done { id: ask.id, rows: 0, labels: 0 },
         });
-        super::deletion::append(&self.root, &ids.collect::<Vec<_>>())?;
+        deletion::append(&self.root, &ids.collect::<Vec<_>>())?;
         self.read_deletions()?;
         self.is_behind = false;
         Ok(true)
@@ -294,11 +307,80 @@ impl Keeper {
         Ok(deleted)
     }
 
+    /// Writes `archive.jsonl` and `deleted.jsonl` anew where most of them is
+    /// about what is gone, once the object store has all that is told; `shipped`
+    /// as in [`Keeper::retain`].
+    ///
+    /// # Errors
+    /// Where the disk refuses; the next call goes on.
+    pub fn compact(
+        &mut self,
+        now: i64,
+        keep: &Keep,
+        shipped: Option<u64>,
+    ) -> Result<(), ArchiveError> {
+        self.catch_up()?;
+        let before = self.nothing_comes_from_before(now, keep)?;
+        let forgets = before.filter(|before| self.deletions.is_due(*before));
+        let compacts = compact::is_due(&self.books);
+        if forgets.is_none() && !compacts {
+            return Ok(());
+        }
+        // A store that is not shipped to now has a cursor too, and may be again.
+        let shipped = match shipped {
+            None => ship::cursor(&self.root)?,
+            shipped => shipped,
+        };
+        if shipped.is_some_and(|shipped| shipped < self.books.length + self.books.ahead) {
+            return Ok(());
+        }
+        self.is_behind = true;
+        if let Some(before) = forgets {
+            deletion::compact(&self.root, before)?;
+        }
+        if compacts {
+            compact::compact(&self.root)?;
+        }
+        self.catch_up()
+    }
+
+    /// The time from before which nothing is archived any more, and nothing
+    /// waits to be: what would be, goes for its age.
+    fn nothing_comes_from_before(
+        &self,
+        now: i64,
+        keep: &Keep,
+    ) -> Result<Option<i64>, ArchiveError> {
+        let Some(age) = keep.age else { return Ok(None) };
+        // What goes is whole hours.
+        let age = i64::try_from((age + HOUR).as_micros()).unwrap_or(i64::MAX);
+        let before = now.saturating_sub(age);
+        let waits = |segment: &Sealed| segment.created.is_none_or(|created| created <= before);
+        let waits = segment::sealed(&self.root)?.iter().any(waits);
+        Ok((!waits).then_some(before))
+    }
+
     /// Removes what is too old or too much. Says how many files went.
     ///
     /// # Errors
     /// Where the disk refuses; the next call goes on.
     pub fn retain(
+        &mut self,
+        now: i64,
+        keep: &Keep,
+        shipped: Option<u64>,
+    ) -> Result<usize, ArchiveError> {
+        let count = match self.remove_old(now, keep, shipped) {
+            Err(error) if error.is_disk_full() && reserve::release(&self.root)? => {
+                self.remove_old(now, keep, shipped)?
+            }
+            removed => removed?,
+        };
+        reserve::make(&self.root)?;
+        Ok(count)
+    }
+
+    fn remove_old(
         &mut self,
         now: i64,
         keep: &Keep,
@@ -356,19 +438,9 @@ fn give_up(sealed: &Sealed) -> SegmentAccount {
         (walked.account, lost)
     });
     match walked {
-        Some((account, lost)) => {
-            let mut gaps: Vec<(u64, u64, Cause)> = Vec::new();
-            let mut all = account.gaps.clone();
-            all.extend(lost);
-            all.sort_unstable();
-            for (first, count, cause) in all {
-                match gaps.last_mut() {
-                    Some((start, length, of)) if *start + *length == first && *of == cause => {
-                        *length += count;
-                    }
-                    _ => gaps.push((first, count, cause)),
-                }
-            }
+        Some((account, mut lost)) => {
+            lost.extend_from_slice(&account.gaps);
+            let gaps = joined(lost);
             SegmentAccount { records: 0, predictions: 0, labels: 0, gaps, ..account }
         }
         None => {

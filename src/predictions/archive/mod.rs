@@ -12,6 +12,7 @@
 mod books;
 mod columns;
 mod commit;
+mod compact;
 mod convert;
 mod deletion;
 mod erase;
@@ -20,6 +21,7 @@ mod keeper;
 mod labels;
 mod part;
 mod partition;
+mod reserve;
 mod retention;
 mod rows;
 mod segment;
@@ -43,9 +45,16 @@ use super::schema::Schemas;
 use crate::background;
 use crate::telemetry::LogMetrics;
 
-/// How nice the keeper is: it yields to those that answer requests, but goes on
-/// on a machine that is busy all the time, else segments would fill the disk.
+/// How nice the threads are.
 const NICE: i32 = 10;
+/// Parquet is made where a core would be idle, until so many bytes of segments
+/// wait, or a part of what may be kept: then it is made at [`NICE`], else segments
+/// would fill the disk of a machine that is busy all the time.
+const BEHIND_BYTES: u64 = 256 << 20;
+const BEHIND_PART: u64 = 4;
+/// Segments that are converted together on idle cores: what was begun there is
+/// not hurried.
+const IDLE_BYTES: u64 = 32 << 20;
 const TICK: Duration = Duration::from_secs(1);
 /// Longest wait after failures.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -98,8 +107,9 @@ impl Archive {
             let stop = Arc::clone(&stop);
             archive.spawn(&root, "archive-ship", move || ship.run(&stop))?;
         }
+        let folder = root.clone();
         archive.spawn(&root, "archive", move || {
-            keep_on(keeper, keep, shipped.as_deref(), &metrics, &stop);
+            keep_on(&folder, keeper, keep, shipped.as_deref(), &metrics, &stop);
         })?;
         Ok(archive)
     }
@@ -139,6 +149,7 @@ impl Drop for Archive {
 }
 
 fn keep_on(
+    root: &Path,
     mut keeper: Keeper,
     keep: Keep,
     shipped: Option<&AtomicU64>,
@@ -147,6 +158,7 @@ fn keep_on(
 ) {
     let mut wait = TICK;
     let mut linger = Linger::default();
+    let mut is_more = false;
     let mut retained: Option<Instant> = None;
     loop {
         std::thread::park_timeout(wait);
@@ -154,11 +166,10 @@ fn keep_on(
             return;
         }
         let converted = keeper.waiting().and_then(|mut waiting| {
-            if linger.is_over(waiting.len()) {
+            if std::mem::take(&mut is_more) || linger.is_over(waiting.len()) {
                 retained = None;
-                while !waiting.is_empty() {
-                    keeper.convert(&mut waiting, stop)?;
-                }
+                convert_some(root, &mut keeper, &mut waiting, &keep, stop)?;
+                is_more = !waiting.is_empty();
             }
             Ok(())
         });
@@ -168,19 +179,46 @@ fn keep_on(
         let removed = is_due.then(|| {
             retained = Some(Instant::now());
             let shipped = shipped.map(|shipped| shipped.load(Ordering::Acquire));
-            keeper.retain(now_us(), &keep, shipped)
+            let removed = keeper.retain(now_us(), &keep, shipped)?;
+            keeper.compact(now_us(), &keep, shipped)?;
+            Ok(removed)
         });
         let step = removed.unwrap_or(Ok(0)).and(forgotten).and(converted);
         wait = match step {
+            Ok(()) if is_more => Duration::ZERO,
             Ok(()) => TICK,
             Err(ArchiveError::Stopped) => return,
             Err(error) => {
                 metrics.failed("archive", error.reason());
                 tracing::warn!(%error, "the archive of the prediction log is behind");
-                (wait * 2).min(MAX_WAIT)
+                (wait.max(TICK) * 2).min(MAX_WAIT)
             }
         };
     }
+}
+
+/// Converts as many of the segments as are to be converted together.
+fn convert_some(
+    root: &Path,
+    keeper: &mut Keeper,
+    waiting: &mut Vec<Sealed>,
+    keep: &Keep,
+    stop: &AtomicBool,
+) -> Result<(), ArchiveError> {
+    let bytes: u64 = waiting.iter().map(|segment| segment.bytes).sum();
+    let part = keep.bytes.map_or(u64::MAX, |bytes| bytes / BEHIND_PART);
+    if bytes > part.min(BEHIND_BYTES) {
+        return keeper.convert(waiting, stop);
+    }
+    let mut bytes = 0;
+    let within = |segment: &&Sealed| {
+        bytes += segment.bytes;
+        bytes <= IDLE_BYTES
+    };
+    let count = waiting.iter().take_while(within).count().max(1).min(waiting.len());
+    let mut some: Vec<Sealed> = waiting.drain(..count).collect();
+    let converted = background::run_beside("archive-idle", || keeper.convert(&mut some, stop));
+    converted.unwrap_or_else(|error| Err(ArchiveError::io(root)(error)))
 }
 
 /// Decides when segments have waited long enough for others.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, UInt32Type, UInt64Type};
-use arrow_schema::SchemaRef;
+use arrow_schema::{ArrowError, SchemaRef};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -100,8 +100,8 @@ impl Part {
     ///
     /// # Errors
     /// Where they could not be made, or the disk refuses.
-    pub fn write(&mut self, batch: Result<RecordBatch, ParquetError>) -> Result<(), ArchiveError> {
-        let written = batch.and_then(|batch| {
+    pub fn write(&mut self, batch: Result<RecordBatch, ArrowError>) -> Result<(), ArchiveError> {
+        let written = batch.map_err(ParquetError::from).and_then(|batch| {
             self.rows += batch.num_rows() as u64;
             self.writer.write(&batch)
         });
@@ -267,7 +267,7 @@ mod tests {
             rows.push(key(sequence), &label);
         }
         noted.iter().for_each(|sequence| part.note(key(sequence), 0));
-        part.write(rows.finish().map_err(ParquetError::from))?;
+        part.write(rows.finish())?;
         part.finish()
     }
 

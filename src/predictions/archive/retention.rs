@@ -25,7 +25,7 @@ pub struct Going {
 }
 
 /// Decides by the files, the bytes of sealed segments, and the microseconds
-/// since 1970. `shipped` says up to which byte of `archive.jsonl` an object
+/// since 1970. `shipped` says up to which place in `archive.jsonl` an object
 /// store has what is told there; `None` where there is no store.
 ///
 /// For its age nothing goes that the store does not have yet. For the bytes

@@ -54,7 +54,8 @@ pub struct ShipOptions {
 /// What is in `ship.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Cursor {
-    /// The store has all that the first so many bytes of `archive.jsonl` tell of.
+    /// The store has all that `archive.jsonl` tells of up to this place: see
+    /// [`books::lines`].
     bytes: u64,
     /// Files of schemas that it has.
     schemas: BTreeSet<String>,
@@ -101,18 +102,12 @@ impl Ship {
         options: ShipOptions,
         metrics: Arc<LogMetrics>,
     ) -> Result<Ship, ArchiveError> {
-        let path = layout::shipped(root);
-        let cursor: Cursor = match std::fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Cursor::default(),
-            text => {
-                serde_json::from_slice(&text.map_err(ArchiveError::io(&path))?).unwrap_or_default()
-            }
-        };
+        let cursor = read_cursor(root)?.unwrap_or_default();
         let shipped = Arc::new(AtomicU64::new(cursor.bytes));
         Ok(Ship { root: root.to_owned(), options, cursor, shipped, metrics, told: None })
     }
 
-    /// Up to which byte of `archive.jsonl` the store has everything.
+    /// Up to which place in `archive.jsonl` the store has everything.
     pub fn shipped(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.shipped)
     }
@@ -152,7 +147,7 @@ impl Ship {
 
     /// Copies all that is told of by now.
     async fn ship(&mut self) -> Result<(), ShipError> {
-        let told = std::fs::metadata(layout::archive(&self.root)).map_or(0, |lines| lines.len());
+        let told = books::end(&self.root)?;
         if told < self.cursor.bytes {
             // Another archive than the one that was shipped.
             self.cursor.bytes = 0;
@@ -163,7 +158,7 @@ impl Ship {
         }
         self.tell_lag();
         let mut sent = BTreeSet::new();
-        for (entry, end) in books::lines(&self.root, self.cursor.bytes)? {
+        for (entry, end) in books::lines(&self.root, self.cursor.bytes)?.lines {
             match entry {
                 Some(Entry::Segment(account)) => {
                     self.schemas().await?;
@@ -181,7 +176,7 @@ impl Ship {
                 {
                     self.remove(&change.path).await?;
                 }
-                Some(Entry::File(_)) | None => {}
+                Some(Entry::File(_) | Entry::Compacted(_)) | None => {}
             }
             self.cursor.bytes = end;
             self.keep_cursor()?;
@@ -296,6 +291,25 @@ impl Ship {
         let now = SystemTime::now();
         let lag = written.min().and_then(|oldest| now.duration_since(oldest).ok());
         self.metrics.set_lag("store", lag.unwrap_or_default());
+    }
+}
+
+/// The place up to which a store has everything; `None` where none ever had anything.
+///
+/// # Errors
+/// Where `ship.json` cannot be read.
+pub fn cursor(root: &Path) -> Result<Option<u64>, ArchiveError> {
+    Ok(read_cursor(root)?.map(|cursor| cursor.bytes))
+}
+
+fn read_cursor(root: &Path) -> Result<Option<Cursor>, ArchiveError> {
+    let path = layout::shipped(root);
+    match std::fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        text => {
+            let text = text.map_err(ArchiveError::io(&path))?;
+            Ok(Some(serde_json::from_slice(&text).unwrap_or_default()))
+        }
     }
 }
 

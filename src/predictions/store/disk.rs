@@ -79,6 +79,16 @@ impl fmt::Debug for dyn DiskFile {
 /// The file system of this machine.
 pub(super) struct RealDisk;
 
+/// Unlocked when it goes, even where a program that is just being started has
+/// inherited the file and has not closed it yet.
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 impl Disk for RealDisk {
     fn make_folder(&self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
@@ -92,7 +102,7 @@ impl Disk for RealDisk {
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(Locked(file)))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -75,7 +75,8 @@ pub struct LogOptions {
     pub segment_age: Duration,
     /// The longest that a record at level `process` waits for the disk.
     pub flush_every: Duration,
-    /// An append that takes longer detaches its shard.
+    /// Two appends in a row that take longer detach their shard, or one that
+    /// takes ten times as long.
     pub slow_append: Duration,
     /// Records that wait at level `async`: most, and their bytes.
     pub queue_records: usize,

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_queue::ArrayQueue;
 use tokio::sync::oneshot;
 
 use super::disk::reason;
 use super::writer::{Mode, Writer};
 use super::{Encode, LogOptions, NotKept, Place, Shared};
+use crate::background::Handover;
 use crate::predictions::frame::Kind;
 
 /// Bytes of a batch, after which it is written.
@@ -22,18 +22,18 @@ const HANDED: usize = 1024;
 
 /// How often the thread looks: often while records come, and seldom after so
 /// many looks without any.
-const OFTEN: Duration = Duration::from_millis(1);
+const OFTEN: Duration = Duration::from_millis(5);
 const SELDOM: Duration = Duration::from_millis(20);
 const QUIET: u32 = 100;
 
 /// What waits for the log's thread.
 pub(super) struct Queue {
-    records: ArrayQueue<Box<dyn Encode>>,
+    records: Handover<Box<dyn Encode>>,
     bytes: AtomicUsize,
     most_bytes: usize,
     /// Records that found it full, since they were last accounted for.
     dropped: AtomicU64,
-    handed: ArrayQueue<Handed>,
+    handed: Handover<Handed>,
     handed_bytes: AtomicUsize,
 }
 
@@ -55,11 +55,11 @@ type Done = oneshot::Sender<Result<Place, NotKept>>;
 impl Queue {
     pub(super) fn new(options: &LogOptions) -> Queue {
         Queue {
-            records: ArrayQueue::new(options.queue_records.max(1)),
+            records: Handover::new(options.queue_records.max(1)),
             bytes: AtomicUsize::new(0),
             most_bytes: options.queue_bytes,
             dropped: AtomicU64::new(0),
-            handed: ArrayQueue::new(HANDED),
+            handed: Handover::new(HANDED),
             handed_bytes: AtomicUsize::new(0),
         }
     }
@@ -68,7 +68,7 @@ impl Queue {
     pub(super) fn offer(&self, record: Box<dyn Encode>) -> bool {
         let bytes = record.bytes();
         let fits = self.bytes.fetch_add(bytes, Relaxed).saturating_add(bytes) <= self.most_bytes;
-        if fits && self.records.push(record).is_ok() {
+        if fits && self.records.offer(record).is_ok() {
             return true;
         }
         self.bytes.fetch_sub(bytes, Relaxed);
@@ -86,7 +86,7 @@ impl Queue {
         let (done, result) = oneshot::channel();
         let fits =
             self.handed_bytes.fetch_add(bytes, Relaxed).saturating_add(bytes) <= self.most_bytes;
-        if fits && self.handed.push(Handed { kind, payload: payload.to_vec(), done }).is_ok() {
+        if fits && self.handed.offer(Handed { kind, payload: payload.to_vec(), done }).is_ok() {
             return Some(result);
         }
         self.handed_bytes.fetch_sub(bytes, Relaxed);
@@ -137,14 +137,14 @@ pub(super) fn pass(shared: &Shared, closing: bool) -> bool {
     let mut done: Vec<(Done, u64)> = Vec::new();
     writer.begin();
     while writer.batch_bytes() < BATCH
-        && let Some(handed) = queue.handed.pop()
+        && let Some(handed) = queue.handed.take()
     {
         queue.handed_bytes.fetch_sub(handed.payload.len(), Relaxed);
         done.push((handed.done, writer.batch_next()));
         writer.push(handed.kind, |payload| payload.extend_from_slice(&handed.payload));
     }
     while writer.batch_bytes() < BATCH
-        && let Some(record) = queue.records.pop()
+        && let Some(record) = queue.records.take()
     {
         queue.bytes.fetch_sub(record.bytes(), Relaxed);
         push(queue, &mut writer, &*record);
@@ -181,13 +181,13 @@ fn push(queue: &Queue, writer: &mut Writer, record: &dyn Encode) {
 fn refuse(shared: &Shared, writer: &mut Writer, closing: bool) {
     let queue = &shared.queue;
     let problem = writer.problem.clone();
-    while let Some(handed) = queue.handed.pop() {
+    while let Some(handed) = queue.handed.take() {
         queue.handed_bytes.fetch_sub(handed.payload.len(), Relaxed);
         writer.refuse(1);
         let problem = problem.as_deref().unwrap_or("it was closed");
         let _ = handed.done.send(Err(NotKept::from(problem.to_owned())));
     }
-    while closing && let Some(record) = queue.records.pop() {
+    while closing && let Some(record) = queue.records.take() {
         queue.bytes.fetch_sub(record.bytes(), Relaxed);
         writer.refuse(1);
     }

@@ -14,12 +14,15 @@ use crate::predictions::frame::{self, Cause, Gap, HEADER, Header, Kind, MAX_PAYL
 
 /// Capacity that the buffer keeps; a larger record's is given back.
 const BUFFER: usize = 1 << 20;
+/// An append that takes so many times the limit detaches its shard at once: a
+/// disk that hangs is not given a second try by a thread that answers requests.
+const HANGS: u32 = 10;
 
 /// Whether a shard appends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Attached,
-    /// An append took too long; its segment is whole.
+    /// Appends took too long; its segment is whole.
     Slow,
     /// An append or a flush failed, or there is no segment yet; the next record needs a new one.
     Failed,
@@ -34,8 +37,11 @@ pub(super) struct Writer {
     disk: Arc<dyn Disk>,
     /// A segment that is longer is retired.
     limit: u64,
-    /// An append that takes longer detaches the shard. `None` for a thread that may wait.
+    /// Appends that take longer are slow. `None` for a thread that may wait.
     slow: Option<Duration>,
+    /// Whether the last append was slow. One alone may be a thread that had
+    /// lost its core meanwhile; two in a row are the disk.
+    was_slow: bool,
     pub(super) ledger: Arc<Ledger>,
     /// The next sequence number.
     pub(super) next: u64,
@@ -108,6 +114,7 @@ impl Writer {
             disk,
             limit,
             slow,
+            was_slow: false,
             ledger: Arc::new(ledger),
             next: books.next,
             mode: Mode::Failed,
@@ -229,11 +236,7 @@ impl Writer {
                 } else {
                     self.ring.begin(batch.next, end);
                 }
-                if self.slow.is_some_and(|slow| took > slow) {
-                    self.mode = Mode::Slow;
-                    self.problem = Some(Arc::from("an append took too long"));
-                    self.reason = "slow";
-                }
+                self.judge(took);
                 Ok(())
             }
             Err(error) => {
@@ -242,6 +245,18 @@ impl Writer {
                 Err(error)
             }
         }
+    }
+
+    /// Detaches the shard where the disk is slow.
+    fn judge(&mut self, took: Duration) {
+        let Some(slow) = self.slow else { return };
+        let (is_slow, hangs) = (took > slow, took > slow * HANGS);
+        if hangs || is_slow && self.was_slow {
+            self.mode = Mode::Slow;
+            self.problem = Some(Arc::from("appends took too long"));
+            self.reason = "slow";
+        }
+        self.was_slow = is_slow && self.mode == Mode::Attached;
     }
 
     /// Counts records that are not written.

@@ -95,13 +95,43 @@ fn strict_records_are_refused_while_the_disk_refuses() {
     assert_eq!(payloads(&disk), ["after"]);
 }
 
+/// Appends a record whose write takes so many milliseconds; says whether the
+/// shard is attached after it.
+fn append_for(driven: &Driven, millis: u64) -> bool {
+    let slow = Duration::from_millis(millis);
+    driven.disk.set_faults(Faults { slow, ..Faults::default() });
+    place(&driven.append(b"record"));
+    driven.log.shared.shards[0].writer().mode == Mode::Attached
+}
+
 #[test]
-fn a_slow_append_is_kept_and_those_behind_it_do_not_wait() {
+fn a_shard_goes_on_after_one_slow_append_but_not_after_two_or_a_long_one() {
+    let disk = Simulated::new(1);
+    let mut driven = Driven::open(&disk);
+    for (appends, expected) in [
+        (&[6, 0, 6, 0, 50, 0][..], &[true, true, true, true, true, true][..]),
+        (&[50, 6], &[true, false]),
+        // What was slow before it was attached again does not count.
+        (&[6, 50], &[true, false]),
+        (&[6, 0, 51], &[true, true, false]),
+        (&[6, 6], &[true, false]),
+    ] {
+        let attached: Vec<bool> =
+            appends.iter().map(|millis| append_for(&driven, *millis)).collect();
+        assert_eq!(attached, expected, "{appends:?}");
+        disk.set_faults(Faults::default());
+        driven.settle();
+    }
+}
+
+#[test]
+fn slow_appends_are_kept_and_those_behind_them_do_not_wait() {
     let disk = Simulated::new(1);
     let mut driven = Driven::open(&disk);
     place(&driven.append(b"before"));
     disk.set_faults(Faults { slow: Duration::from_millis(6), ..Faults::default() });
     place(&driven.append(b"slow"));
+    place(&driven.append(b"slower"));
     let now = disk.now();
     assert!(is_gap(&driven.append(b"gap")));
     let handed = driven.append_by(OnFailure::Strict, b"handed over");
@@ -118,7 +148,7 @@ fn a_slow_append_is_kept_and_those_behind_it_do_not_wait() {
     driven.settle();
     assert_eq!(gaps(&driven.verify()), BTreeMap::from([(Cause::Refused, 2)]));
     driven.close();
-    assert_eq!(payloads(&disk), ["before", "slow", "after", "handed over"]);
+    assert_eq!(payloads(&disk), ["before", "slow", "slower", "after", "handed over"]);
     let files = segments(&disk, Path::new(ROOT));
     assert_eq!(files.len(), 2, "each shard goes on in the segment that it has");
 }

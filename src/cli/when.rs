@@ -39,7 +39,7 @@ fn before(text: &str, now: i64) -> Option<i64> {
 }
 
 /// A date, or a date and a time of UTC or of an offset.
-fn point(text: &str) -> Option<i64> {
+pub(super) fn point(text: &str) -> Option<i64> {
     let (date, time) = match text.split_once(['T', ' ']) {
         Some((date, time)) => (date, Some(time)),
         None => (text, None),
