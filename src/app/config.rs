@@ -5,6 +5,7 @@
 //! `${VAR:-default}` and `${file:/path}`. The reference is
 //! `modelgate.example.yaml`, which a test holds to these types.
 
+mod drift;
 mod error;
 mod expand;
 mod limits;
@@ -28,6 +29,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use drift::{DriftConfig, ModelDrift};
 pub use error::{ConfigError, Invalid};
 pub use limits::LimitsConfig;
 pub use model::{
@@ -60,6 +62,7 @@ pub struct Config {
     pub routes: RoutesConfig,
     pub predictions: PredictionsConfig,
     pub quality: QualityConfig,
+    pub drift: DriftConfig,
     pub telemetry: TelemetryConfig,
 }
 
@@ -111,6 +114,7 @@ impl Validate for Config {
         self.routes.validate().map_err(|problem| problem.within("routes"))?;
         self.predictions.validate().map_err(|problem| problem.within("predictions"))?;
         self.quality.validate().map_err(|problem| problem.within("quality"))?;
+        self.drift.validate().map_err(|problem| problem.within("drift"))?;
         self.telemetry.validate().map_err(|problem| problem.within("telemetry"))
     }
 }

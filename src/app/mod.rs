@@ -25,6 +25,7 @@ use crate::api::net::{self, Workers};
 use crate::api::{Admin, Face, serve_admin, serve_ops};
 use crate::background;
 use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
+use crate::drift::live::Drift;
 use crate::engine::{EngineError, Library};
 use crate::predictions::archive::ArchiveError;
 use crate::predictions::{LogError, OnFailure};
@@ -154,9 +155,13 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         true => Quality::start(wire::quality(&config, &recording), telemetry.quality())?,
         false => Quality::off(),
     };
+    let drift = match config.drift.enabled {
+        true => Drift::start(wire::drift(&config, threads), telemetry.drift())?,
+        false => Drift::off(),
+    };
     let gateway =
         Gateway::new(Arc::clone(&telemetry), budget, mirror, Arc::clone(&recording), max_request);
-    let gateway = Arc::new(gateway.with_quality(quality));
+    let gateway = Arc::new(gateway.with_quality(quality).with_drift(Arc::clone(&drift)));
     let face =
         Arc::new(Face::new(Arc::clone(&gateway), wire::limits(&config), config.server.reflection));
     face.set_serving(false).await;
@@ -180,6 +185,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         catalog: Arc::clone(&gateway.catalog),
         telemetry,
         recording,
+        drift,
     };
     let declared = routes::declared(&config, folder.as_ref());
     let setup = wire::setup(&config, sources.clone(), declared);

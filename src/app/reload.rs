@@ -217,6 +217,7 @@ fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         ("models.cache_bytes", running.models.cache_bytes != new.models.cache_bytes),
         ("predictions", !running.predictions.is_same_log(&new.predictions)),
         ("quality", running.quality != new.quality),
+        ("drift", !running.drift.is_same_service(&new.drift)),
         ("telemetry", telemetry(running) != telemetry(new)),
     ];
     sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

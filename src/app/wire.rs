@@ -8,7 +8,11 @@ use super::config::{self, Config, ModelOptions};
 use crate::api::WireLimits;
 use crate::api::codec::DecodeLimits;
 use crate::api::net::TimeLimits;
-use crate::control::{DeclaredRoute, LabelTarget, ModelSettings, Setup, VersionPolicy};
+use crate::control::{
+    DeclaredRoute, DriftSettings, LabelTarget, ModelSettings, Setup, VersionPolicy,
+};
+use crate::drift::Window;
+use crate::drift::live::DriftOptions;
 use crate::engine;
 use crate::predictions::{Level, Recording};
 use crate::quality::index::Bounds;
@@ -69,12 +73,14 @@ pub(super) fn model_settings(
         config::LabelTarget::Word(config::LabelWord::Default) => LabelTarget::Default,
     };
     let version_labels = settings.version_labels.into_iter();
+    let drift = config.drift.model(name);
     Ok(ModelSettings {
         execution: execution(serving),
         force_batching: serving.batching == config::Batching::On,
         session: session(&settings.session),
         labels: settings.labels,
         recording: Arc::new(config.predictions.policy(name, &settings.features)),
+        drift: DriftSettings { enabled: drift.enabled, profile: drift.profile },
         versions: versions(&serving.versions),
         keep_previous: serving.keep_previous,
         explicit: serving.mode == config::Mode::Explicit,
@@ -106,6 +112,25 @@ pub(super) fn quality(config: &Config, recording: &Recording) -> QualityOptions 
         },
         declare: Arc::new(move |name| models.get(name).cloned().unwrap_or_default()),
         log,
+    }
+}
+
+/// How traffic is compared with profiles, by `threads` threads.
+pub(super) fn drift(config: &Config, threads: usize) -> DriftOptions {
+    let drift = &config.drift;
+    let us = |ms: u64| i64::try_from(ms.saturating_mul(1000)).unwrap_or(i64::MAX);
+    // As the hour and the day that are the default.
+    let window = |ms: &u64| {
+        let buckets = if *ms <= 6 * 3_600_000 { 60 } else { 96 };
+        Window { bucket_us: us(*ms) / buckets as i64, buckets }
+    };
+    DriftOptions {
+        windows: drift.windows_ms.iter().map(window).collect(),
+        every: Duration::from_millis(drift.every_ms),
+        hold_us: us(drift.hold_ms),
+        keep_us: us(drift.keep_ms),
+        // Threads that run shadows, and the one that counts what takes long.
+        shards: threads + 2,
     }
 }
 

@@ -19,6 +19,7 @@ use super::retry::Backoff;
 use super::settings::{ModelSettings, number_of};
 use crate::admission::Limiter;
 use crate::background;
+use crate::drift::live::Drift;
 use crate::engine::{Library, ProbeLimits, ProbeReport, ProbeRequest};
 use crate::predictions::Recording;
 use crate::registry::{Cache, FetchError, Listed, Progress, Source, SourceError};
@@ -66,6 +67,7 @@ pub(super) struct Workshop {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) loader: Loader,
     pub(super) recording: Arc<Recording>,
+    pub(super) drift: Arc<Drift>,
     /// What the cache must not lose: it is served, or kept for a rollback.
     pub(super) keep: Mutex<HashSet<Digest>>,
     fetching: Semaphore,
@@ -79,6 +81,7 @@ impl Workshop {
         telemetry: Arc<Telemetry>,
         loader: Loader,
         recording: Arc<Recording>,
+        drift: Arc<Drift>,
     ) -> Workshop {
         Workshop {
             library,
@@ -86,6 +89,7 @@ impl Workshop {
             telemetry,
             loader,
             recording,
+            drift,
             keep: Mutex::default(),
             fetching: Semaphore::new(FETCHES),
             probing: Semaphore::new(PROBES),
@@ -288,6 +292,7 @@ impl BringUp {
             limiter: Arc::clone(&self.limiter),
             digest: self.content.digest,
             recording: Arc::clone(&self.workshop.recording),
+            drift: Arc::clone(&self.workshop.drift),
         };
         let (news, model, attempt) = (self.news.clone(), self.model.clone(), self.attempt);
         let started = Instant::now();

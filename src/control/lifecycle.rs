@@ -25,6 +25,7 @@ use super::status::AuditEntry;
 use super::waiting::Waiting;
 use super::wanted;
 use crate::admission::Limiter;
+use crate::drift::live::Drift;
 use crate::engine::Library;
 use crate::predictions::Recording;
 use crate::registry::{Cache, ListedModel, Source};
@@ -54,6 +55,7 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     pub telemetry: Arc<Telemetry>,
     pub recording: Arc<Recording>,
+    pub drift: Arc<Drift>,
 }
 
 /// How far the start has come.
@@ -105,8 +107,8 @@ pub fn start(parts: Parts, setup: Setup) -> io::Result<(Control, watch::Receiver
     let (news, incoming) = mpsc::channel(NEWS);
     let (heard, answers) = mpsc::channel(NEWS);
     let (loads, watching) = watch::channel(Loads::default());
-    let Parts { library, cache, journal, catalog, telemetry, recording } = parts;
-    let workshop = Arc::new(Workshop::new(library, cache, telemetry, loader, recording));
+    let Parts { library, cache, journal, catalog, telemetry, recording, drift } = parts;
+    let workshop = Arc::new(Workshop::new(library, cache, telemetry, loader, recording, drift));
     let mut lifecycle = Lifecycle {
         setup: setup.clone(),
         round: 0,

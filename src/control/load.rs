@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::profiles::fit_watch;
 use super::settings::ModelSettings;
 use crate::admission::Limiter;
+use crate::drift::live::Drift;
 use crate::engine::golden::{self, Golden};
 use crate::engine::{Cost, Engine, EngineError, Library, OrtEngine, measure, warm};
 use crate::predictions::{Policy, Recording};
@@ -28,6 +30,7 @@ pub(super) struct Job {
     pub(super) limiter: Arc<Limiter>,
     pub(super) digest: Digest,
     pub(super) recording: Arc<Recording>,
+    pub(super) drift: Arc<Drift>,
 }
 
 impl Job {
@@ -62,6 +65,7 @@ impl Job {
         }
         let servable = Servable::new(loaded, self.model_metrics, self.limiter);
         fit_recorder(&servable, &self.recording, &self.digest, &self.settings.recording);
+        fit_watch(&servable, &self.drift, &self.settings.drift, &self.folder);
         Ok(servable)
     }
 }

@@ -18,6 +18,7 @@ mod loader;
 mod memory;
 mod model;
 mod poll;
+mod profiles;
 mod registries;
 mod report;
 mod retry;
@@ -33,7 +34,7 @@ pub use handle::{Asked, Control, ControlError, Promotion};
 pub use handle::{Command, Reply};
 pub use journal::{Journal, JournalError};
 pub use lifecycle::{Loads, Parts, start};
-pub use settings::{DeclaredRoute, LabelTarget, ModelSettings, SettingsOf, Setup};
+pub use settings::{DeclaredRoute, DriftSettings, LabelTarget, ModelSettings, SettingsOf, Setup};
 pub use status::{
     AuditEntry, Hold, ModelStatus, ProbeStatus, RegistryStatus, RouteChange, RouteStatus, Status,
     TrafficChange, VariantState, VariantStatus, VersionStatus,

@@ -1,6 +1,7 @@
 //! What the lifecycle is told by the configuration.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -24,6 +25,8 @@ pub struct ModelSettings {
     pub labels: BTreeMap<String, Vec<String>>,
     /// What is recorded of its requests.
     pub recording: Arc<Policy>,
+    /// What its traffic is compared with.
+    pub drift: DriftSettings,
     pub versions: VersionPolicy,
     /// Versions that served before and stay loaded, so that a rollback takes no time.
     pub keep_previous: usize,
@@ -35,6 +38,14 @@ pub struct ModelSettings {
     pub any_signature: bool,
     /// Names that stand for versions in requests.
     pub version_labels: BTreeMap<String, LabelTarget>,
+}
+
+/// What the traffic of one model is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriftSettings {
+    pub enabled: bool,
+    /// A profile for all its versions; else each has its own.
+    pub profile: Option<PathBuf>,
 }
 
 /// What a label stands for.

@@ -1,5 +1,5 @@
 //! Whether live traffic still looks like what a model was trained on.
-//! Pure: counts in, scores and states out; no clock and no I/O.
+//! Pure but for `live`: counts in, scores and states out; no clock and no I/O.
 //!
 //! - `profile`, `document`, `validate`: the reference, `profile.json`
 //! - `fits`: whether a profile is about the inputs and outputs that a model has
@@ -10,6 +10,7 @@
 //!   the reference's, and whether that can be chance
 //! - `alarm`: what of it is an alarm
 //! - `sequential`: evidence between windows
+//! - `live`: the traffic of versions that are served
 //!
 //! # The choices
 //!
@@ -31,6 +32,7 @@ mod document;
 pub mod effect;
 mod fits;
 pub mod gamma;
+pub mod live;
 pub mod profile;
 #[cfg(test)]
 mod profile_tests;

@@ -184,7 +184,7 @@ impl Profile {
     }
 
     /// Inputs, then outputs.
-    pub fn columns(&self) -> impl Iterator<Item = &Column> {
+    pub fn columns(&self) -> impl Iterator<Item = &Column> + Clone {
         self.inputs.iter().chain(&self.outputs)
     }
 }

@@ -5,11 +5,10 @@
 //! classes; one float a row is a number. No softmax is applied: scores are
 //! probabilities where they lie between 0 and 1 and add up to 1.
 
-use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::types::{DType, Dim, Tensor, TensorSpec};
+use crate::types::{DType, Dim, Tensor, TensorSpec, number};
 
 /// What a model predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -204,7 +203,7 @@ impl Meaning {
         let scores = self.scores.and_then(|scores| Some((find(scores.output)?, scores.is_single)));
         let value = self.value.and_then(find).filter(|tensor| has_one_a_row(tensor, rows));
         let of_row = |row: usize| {
-            if let Some(number) = value.and_then(|tensor| number_at(tensor, row)) {
+            if let Some(number) = value.and_then(|tensor| tensor.number(row)) {
                 return if number.is_finite() {
                     Predicted::Value(number)
                 } else {
@@ -214,7 +213,7 @@ impl Meaning {
             let class = classes.as_ref().and_then(|classes| classes.get(row).cloned());
             let scores = match scores {
                 Some((tensor, true)) if has_one_a_row(tensor, rows) => {
-                    return match number_at(tensor, row).filter(|score| score.is_finite()) {
+                    return match tensor.number(row).filter(|score| score.is_finite()) {
                         Some(score) => Predicted::Score(score, tensor.dtype()),
                         None => class.map_or(Predicted::Nothing, Predicted::Class),
                     };
@@ -365,37 +364,11 @@ fn classes(tensor: &Tensor, rows: usize) -> Option<Vec<Class>> {
     }
     (0..rows)
         .map(|row| {
-            let number = number_at(tensor, row)?;
+            let number = tensor.number(row)?;
             // A class is a whole number.
             (number.fract() == 0.0).then_some(Class::Number(number as i64))
         })
         .collect()
-}
-
-fn number_at(tensor: &Tensor, at: usize) -> Option<f64> {
-    number(tensor.dtype(), tensor.data(), at)
-}
-
-/// An element of packed numbers. Whole numbers beyond 2^53 are rounded.
-fn number(dtype: DType, packed: &[u8], at: usize) -> Option<f64> {
-    fn element<const N: usize>(packed: &[u8], at: usize) -> Option<[u8; N]> {
-        packed.as_chunks::<N>().0.get(at).copied()
-    }
-    Some(match dtype {
-        DType::Bool | DType::Uint8 => f64::from(*packed.get(at)?),
-        DType::Int8 => f64::from(i8::from_le_bytes(element(packed, at)?)),
-        DType::Uint16 => f64::from(u16::from_le_bytes(element(packed, at)?)),
-        DType::Int16 => f64::from(i16::from_le_bytes(element(packed, at)?)),
-        DType::Uint32 => f64::from(u32::from_le_bytes(element(packed, at)?)),
-        DType::Int32 => f64::from(i32::from_le_bytes(element(packed, at)?)),
-        DType::Uint64 => u64::from_le_bytes(element(packed, at)?) as f64,
-        DType::Int64 => i64::from_le_bytes(element(packed, at)?) as f64,
-        DType::Fp16 => f64::from(f16::from_le_bytes(element(packed, at)?)),
-        DType::Bf16 => f64::from(bf16::from_le_bytes(element(packed, at)?)),
-        DType::Fp32 => f64::from(f32::from_le_bytes(element(packed, at)?)),
-        DType::Fp64 => f64::from_le_bytes(element(packed, at)?),
-        DType::Bytes => return None,
-    })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::rebind::rebind;
 use super::record::Answered;
 use super::ticket::{Started, Ticket, nobody};
 use crate::admission::{Failure, Passage};
+use crate::drift::live::{Role, Rows};
 use crate::routing::Route;
 use crate::serving::{Done, Running, Servable, Wanted, Work};
 use crate::shadow::Sample;
@@ -55,10 +56,12 @@ enum Failed {
 
 impl Spare {
     /// `None` where nobody needs it: the champion answers, and nothing is
-    /// mirrored or recorded.
+    /// mirrored, recorded or compared with a profile.
     pub(super) fn of(ticket: &Ticket<'_>, work: &Work, body_bytes: usize) -> Option<Box<Spare>> {
         let is_mirrored = ticket.chosen.mirrored().is_some();
-        let is_needed = is_mirrored || ticket.noted.keeps || !ticket.chosen.is_last_resort();
+        let is_watched = ticket.chosen.servable().is_some_and(|one| one.is_watched());
+        let is_needed =
+            is_mirrored || is_watched || ticket.noted.keeps || !ticket.chosen.is_last_resort();
         is_needed.then(|| Box::new(Spare { work: work.clone(), body_bytes, is_mirrored }))
     }
 }
@@ -154,7 +157,7 @@ impl<'g> Begun<'g> {
         let Spare { work, body_bytes, .. } = *spare;
         let work = rebind(work, failed.signature(), champion.signature());
         let work = Work { variant: Some(counted), ..work.ok_or_else(nobody)? };
-        if self.ticket.noted.keeps {
+        if self.ticket.noted.keeps || champion.is_watched() {
             let work = work.clone();
             self.spare = Some(Box::new(Spare { work, body_bytes, is_mirrored: false }));
         }
@@ -189,14 +192,24 @@ impl<'g> Begun<'g> {
         Some(Answered { inputs, wanted, outputs, timings: done.timings, rows: work.rows() })
     }
 
-    /// Shows the answer to those who compare it, with labels and with a shadow's.
+    /// Shows the answer to those who compare it, with a profile, with labels
+    /// and with a shadow's.
     fn show(&mut self, done: Done) {
+        self.watch(&done);
         let sample = self.sample(&done);
         if let Some(observed) = self.observed(done) {
             self.ticket.gateway.quality.saw(observed);
         }
         if let Some(sample) = sample {
             self.ticket.gateway.mirror.offer(sample);
+        }
+    }
+
+    fn watch(&self, done: &Done) {
+        let Some(servable) = self.ticket.chosen.servable() else { return };
+        if let (Some(watch), Some(spare)) = (&*servable.watch.load(), &self.spare) {
+            let (inputs, wanted, outputs) = (&spare.work.inputs, &self.wanted, &done.outputs);
+            self.ticket.gateway.drift.saw(watch, Role::Primary, Rows { inputs, wanted, outputs });
         }
     }
 

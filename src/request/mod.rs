@@ -29,6 +29,7 @@ pub use readiness::Readiness;
 pub use ticket::Ticket;
 
 use crate::admission::ByteBudget;
+use crate::drift::live::Drift;
 use crate::predictions::Recording;
 use crate::quality::Quality;
 use crate::serving::{Catalog, Servable};
@@ -45,6 +46,7 @@ pub struct Gateway {
     pub mirror: Arc<Mirror>,
     pub recording: Arc<Recording>,
     pub quality: Arc<Quality>,
+    pub drift: Arc<Drift>,
     /// The longest a request may take, whatever the client asked for.
     pub max_request: Duration,
     pub readiness: Readiness,
@@ -59,14 +61,30 @@ impl Gateway {
         max_request: Duration,
     ) -> Gateway {
         let (catalog, readiness) = Default::default();
-        let quality = Quality::off();
-        Gateway { catalog, budget, telemetry, mirror, recording, quality, max_request, readiness }
+        let (quality, drift) = (Quality::off(), Drift::off());
+        Gateway {
+            catalog,
+            budget,
+            telemetry,
+            mirror,
+            recording,
+            quality,
+            drift,
+            max_request,
+            readiness,
+        }
     }
 
     /// Shows answers to `quality`, which takes labels for them.
     #[must_use]
     pub fn with_quality(self, quality: Arc<Quality>) -> Gateway {
         Gateway { quality, ..self }
+    }
+
+    /// Compares traffic with the profiles of versions.
+    #[must_use]
+    pub fn with_drift(self, drift: Arc<Drift>) -> Gateway {
+        Gateway { drift, ..self }
     }
 
     /// Finds what a request's name stands for: the one look at what is served,

@@ -16,6 +16,7 @@ use super::options::{Execution, ExecutionOptions};
 use super::queue::longest_wait;
 use super::turn;
 use crate::admission::{Breaker, Limiter, LimiterOptions};
+use crate::drift::live::Watch;
 use crate::engine::Engine;
 use crate::predictions::Recorder;
 use crate::telemetry::{ModelMetrics, VersionMetrics};
@@ -118,6 +119,9 @@ pub struct Servable {
     /// What writes its records; none where nothing is recorded. A reload may
     /// change it while the version serves.
     pub recorder: ArcSwapOption<Recorder>,
+    /// What its traffic is compared with; none where nothing is watched. May
+    /// change as the recorder may.
+    pub watch: ArcSwapOption<Watch>,
     /// Started when the first dear run comes.
     lane: OnceLock<Option<Lane>>,
 }
@@ -138,6 +142,7 @@ impl Servable {
             limiter,
             breaker,
             recorder: ArcSwapOption::empty(),
+            watch: ArcSwapOption::empty(),
             lane: OnceLock::new(),
         }
     }
@@ -156,6 +161,11 @@ impl Servable {
 
     pub fn metrics(&self) -> &Arc<VersionMetrics> {
         &self.loaded.metrics
+    }
+
+    /// Whether its traffic is compared with a profile.
+    pub fn is_watched(&self) -> bool {
+        self.watch.load().as_ref().is_some_and(|watch| watch.active().is_some())
     }
 
     /// The version's text form, as it stands in answers.

@@ -18,6 +18,7 @@ mod record;
 mod report;
 mod room;
 mod run;
+mod watch;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

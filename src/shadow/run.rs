@@ -11,6 +11,7 @@ use super::excerpt::Excerpts;
 use super::observe::observe;
 use super::record::{Ended, record};
 use super::report::{MismatchSample, MismatchedOutput};
+use super::watch::watch;
 use super::{Held, Sample};
 use crate::admission::{Failure, Passage};
 use crate::engine::{EngineError, Input, RunOutputs};
@@ -51,6 +52,7 @@ pub(super) fn mirror(books: &Books, telemetry: &Telemetry, mut held: Box<Held>) 
             let agrees = outputs.iter().all(|output| output.difference.agrees);
             record(sample, target, &Ended::Answered { answer: &answer, agrees });
             observe(sample, target, &answer);
+            watch(sample, target, &answer, telemetry);
             if !agrees {
                 keep_mismatch(books, sample, spec, target, &turn, &outputs, &answer.outputs);
             }

@@ -6,6 +6,7 @@
 //! slowly. [`Telemetry::render`] writes both as one page.
 
 mod batches;
+mod drift;
 mod exposition;
 mod histogram;
 mod labels;
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::types::{ModelName, VariantName, Version};
 
+pub use drift::{DriftDrop, DriftMetrics, DriftReading};
 pub use labels::{Protocol, RefusedConnection};
 pub use model::{InflightGuard, ModelMetrics};
 pub use prediction_log::{LogMetrics, LogSnapshot, RecordOutcome};
@@ -42,6 +44,7 @@ pub use quality::{
 pub use registry::RegistryMetrics;
 pub use route::{MAX_VARIANTS, RouteMetrics};
 pub use shadow::{DropCounts, ShadowDrop, ShadowMetrics, ShadowOutcome, ShadowOutputMetrics};
+pub use shard::{Sharded, count as shard_count};
 pub use statistics::{BatchStatistics, DurationStatistics, Statistics};
 pub use version::{RunTimings, VersionLabels, VersionMetrics};
 
@@ -79,6 +82,7 @@ pub struct Telemetry {
     cache_bytes: AtomicU64,
     log: Arc<LogMetrics>,
     quality: Arc<QualityMetrics>,
+    drift: Arc<DriftMetrics>,
 }
 
 impl Telemetry {
@@ -96,6 +100,7 @@ impl Telemetry {
             cache_bytes: AtomicU64::new(0),
             log: Arc::default(),
             quality: Arc::default(),
+            drift: Arc::default(),
         }
     }
 
@@ -187,6 +192,11 @@ impl Telemetry {
     /// What labels said of predictions.
     pub fn quality(&self) -> &Arc<QualityMetrics> {
         &self.quality
+    }
+
+    /// What traffic looks like beside profiles.
+    pub fn drift(&self) -> &Arc<DriftMetrics> {
+        &self.drift
     }
 
     pub fn connections(&self) -> &ConnectionMetrics {

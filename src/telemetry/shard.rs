@@ -8,7 +8,7 @@ use std::thread;
 const MOST: usize = 64;
 
 /// How many shards `asked` gives; 0 asks for one per core.
-pub(super) fn count(asked: usize) -> usize {
+pub fn count(asked: usize) -> usize {
     let wanted = match asked {
         0 => thread::available_parallelism().map_or(1, usize::from),
         asked => asked,
@@ -19,7 +19,7 @@ pub(super) fn count(asked: usize) -> usize {
 /// Copies of `T`; each thread adds to one, readers sum over all. Threads
 /// beyond the number of shards share them in turn.
 #[derive(Debug)]
-pub(super) struct Sharded<T>(Arc<[Padded<T>]>);
+pub struct Sharded<T>(Arc<[Padded<T>]>);
 
 /// Two cache lines, because processors fetch them in pairs.
 #[derive(Debug, Default)]
@@ -29,11 +29,16 @@ struct Padded<T>(T);
 impl<T: Default> Sharded<T> {
     /// `shards` comes from [`count`].
     pub(super) fn new(shards: usize) -> Sharded<T> {
-        Sharded((0..shards.max(1)).map(|_| Padded::default()).collect())
+        Sharded::of(shards, T::default)
     }
 }
 
 impl<T> Sharded<T> {
+    /// As [`Sharded::new`], of copies that have to be made.
+    pub fn of(shards: usize, make: impl Fn() -> T) -> Sharded<T> {
+        Sharded((0..shards.max(1)).map(|_| Padded(make())).collect())
+    }
+
     /// A second owner of the same copies.
     pub(super) fn shared(&self) -> Sharded<T> {
         Sharded(Arc::clone(&self.0))
@@ -41,10 +46,20 @@ impl<T> Sharded<T> {
 
     /// This thread's copy.
     pub(super) fn mine(&self) -> &T {
-        &self.0[THREAD.with(|thread| *thread) & (self.0.len() - 1)].0
+        &self.0[self.place()].0
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    /// This thread's copy, and then every other one.
+    pub fn from_mine(&self) -> impl Iterator<Item = &T> {
+        let (before, from) = self.0.split_at(self.place());
+        from.iter().chain(before).map(|padded| &padded.0)
+    }
+
+    fn place(&self) -> usize {
+        THREAD.with(|thread| *thread) & (self.0.len() - 1)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|padded| &padded.0)
     }
 }

@@ -31,7 +31,7 @@ pub use request::{
 };
 pub use shape::{MAX_RANK, Shape, ShapeError};
 pub use signature::{Dim, Signature, TensorSpec};
-pub use tensor::{Tensor, TensorError};
+pub use tensor::{Tensor, TensorError, number};
 pub use weight::Weight;
 
 #[cfg(target_endian = "big")]

@@ -1,6 +1,7 @@
 //! A tensor as the wire carries it: packed little-endian elements in one slice.
 
 use bytes::Bytes;
+use half::{bf16, f16};
 use thiserror::Error;
 
 use super::{DType, Shape};
@@ -61,6 +62,11 @@ impl Tensor {
         self.data
     }
 
+    /// The element at a place, row by row; `None` of texts and beyond the last.
+    pub fn number(&self, at: usize) -> Option<f64> {
+        number(self.dtype, &self.data, at)
+    }
+
     /// The elements of a `BYTES` tensor, without their length prefixes. Empty
     /// for every other type.
     pub fn strings(&self) -> impl Iterator<Item = &[u8]> {
@@ -71,6 +77,28 @@ impl Tensor {
             Some(element)
         })
     }
+}
+
+/// An element of packed numbers. Whole numbers beyond 2^53 are rounded.
+pub fn number(dtype: DType, packed: &[u8], at: usize) -> Option<f64> {
+    fn element<const N: usize>(packed: &[u8], at: usize) -> Option<[u8; N]> {
+        packed.as_chunks::<N>().0.get(at).copied()
+    }
+    Some(match dtype {
+        DType::Bool | DType::Uint8 => f64::from(*packed.get(at)?),
+        DType::Int8 => f64::from(i8::from_le_bytes(element(packed, at)?)),
+        DType::Uint16 => f64::from(u16::from_le_bytes(element(packed, at)?)),
+        DType::Int16 => f64::from(i16::from_le_bytes(element(packed, at)?)),
+        DType::Uint32 => f64::from(u32::from_le_bytes(element(packed, at)?)),
+        DType::Int32 => f64::from(i32::from_le_bytes(element(packed, at)?)),
+        DType::Uint64 => u64::from_le_bytes(element(packed, at)?) as f64,
+        DType::Int64 => i64::from_le_bytes(element(packed, at)?) as f64,
+        DType::Fp16 => f64::from(f16::from_le_bytes(element(packed, at)?)),
+        DType::Bf16 => f64::from(bf16::from_le_bytes(element(packed, at)?)),
+        DType::Fp32 => f64::from(f32::from_le_bytes(element(packed, at)?)),
+        DType::Fp64 => f64::from_le_bytes(element(packed, at)?),
+        DType::Bytes => return None,
+    })
 }
 
 /// The first element of packed strings and what follows it; `None` at the end

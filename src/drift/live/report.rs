@@ -1,0 +1,56 @@
+//! What a look at one version's counts found.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::drift::alarm::State;
+use crate::drift::profile::Kind;
+use crate::drift::score::Score;
+
+/// Of one version under one role.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// When it was looked; microseconds since 1970.
+    pub at: i64,
+    /// The worst of all features.
+    pub state: State,
+    /// In the profile's order: inputs, then outputs.
+    pub features: Vec<Feature>,
+}
+
+/// One column of the profile.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Feature {
+    pub name: Arc<str>,
+    /// `input` or `output`.
+    pub face: &'static str,
+    pub kind: Kind,
+    /// The worst of all windows.
+    pub state: State,
+    /// Rows of a window below which its state is `insufficient`.
+    pub min_rows: u64,
+    /// Of the sequential detector, as a power of ten; none before its first block.
+    pub evidence_log10: Option<f64>,
+    pub bins: Vec<Bin>,
+    pub windows: Vec<InWindow>,
+}
+
+/// One bin, as people read it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bin {
+    /// Such as `[0.5, 1.25)`, `red`, or `other`.
+    pub label: Arc<str>,
+    pub reference: u64,
+}
+
+/// One column in one window.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InWindow {
+    /// Such as `1h`.
+    pub window: Arc<str>,
+    pub state: State,
+    /// Rows by bin.
+    pub counts: Vec<u64>,
+    pub score: Score,
+}

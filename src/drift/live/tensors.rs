@@ -1,0 +1,138 @@
+//! Where the columns of a profile stand in a model's tensors, and counting
+//! them there. Nothing here allocates, but for rows of more than [`FEW`]
+//! probabilities, and nothing fails: what cannot be read is counted as invalid.
+
+use smallvec::SmallVec;
+
+use crate::drift::derive::Derived;
+use crate::drift::profile::Column;
+use crate::drift::tally::{Rate, Tally};
+use crate::types::{DType, Tensor, TensorSpec};
+
+/// Probabilities of a row that need no memory of their own.
+const FEW: usize = 64;
+
+/// Bytes of texts that take as long to look at as one number.
+const BYTES_OF_ONE: usize = 8;
+
+/// The columns that are read from one tensor.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// The tensor's place in the signature.
+    pub(super) tensor: usize,
+    /// Places among the columns that were given.
+    columns: Vec<usize>,
+    has_derived: bool,
+}
+
+/// Readers of the tensors that columns are read from, which the signature has
+/// ([`crate::drift::Profile::misfits`]).
+pub(super) fn readers(columns: &[Column], specs: &[TensorSpec]) -> Vec<Reader> {
+    let reader = |(tensor, spec): (usize, &TensorSpec)| {
+        let own: Vec<usize> =
+            (0..columns.len()).filter(|at| columns[*at].tensor == spec.name).collect();
+        let has_derived = own.iter().any(|at| columns[*at].derived.is_some());
+        (!own.is_empty()).then_some(Reader { tensor, columns: own, has_derived })
+    };
+    specs.iter().enumerate().filter_map(reader).collect()
+}
+
+impl Reader {
+    /// How long it takes to count a tensor: as many numbers take as long.
+    pub(super) fn cost(&self, tensor: &Tensor) -> usize {
+        match tensor.dtype() {
+            DType::Bytes => tensor.data().len() / BYTES_OF_ONE + tensor.shape().elements(),
+            _ if self.has_derived => tensor.shape().elements() + rows(tensor) * self.columns.len(),
+            _ => rows(tensor) * self.columns.len(),
+        }
+    }
+
+    /// Counts a tensor; `columns` and `tallies` are those that the reader was made for.
+    pub(super) fn count(&self, columns: &[Column], tensor: &Tensor, tallies: &mut [Tally]) {
+        let (rows, width) = (rows(tensor), width(tensor));
+        if tensor.dtype() == DType::Bytes {
+            return self.count_texts(columns, tensor, width, tallies);
+        }
+        for at in &self.columns {
+            let (column, tally) = (&columns[*at], &mut tallies[*at]);
+            if let Some(derived) = column.derived {
+                (0..rows).for_each(|row| {
+                    let number = of_row(derived, tensor, row, width);
+                    column.bins.count_number(number, tally);
+                });
+                continue;
+            }
+            let place = offset(tensor, &column.index);
+            for row in 0..rows {
+                match place.and_then(|place| tensor.number(row * width + place)) {
+                    Some(number) => column.bins.count_number(number, tally),
+                    None => tally.note(Rate::Invalid),
+                }
+            }
+        }
+    }
+
+    /// In one pass, since texts have to be passed one by one.
+    fn count_texts(
+        &self,
+        columns: &[Column],
+        tensor: &Tensor,
+        width: usize,
+        tallies: &mut [Tally],
+    ) {
+        let places: SmallVec<[_; 8]> =
+            self.columns.iter().map(|at| (*at, offset(tensor, &columns[*at].index))).collect();
+        for (element, text) in tensor.strings().enumerate() {
+            let of_row = element % width.max(1);
+            for (at, _) in places.iter().filter(|(_, place)| *place == Some(of_row)) {
+                count_text(&columns[*at], text, &mut tallies[*at]);
+            }
+        }
+        for (at, _) in places.iter().filter(|(_, place)| place.is_none()) {
+            (0..rows(tensor)).for_each(|_| tallies[*at].note(Rate::Invalid));
+        }
+    }
+}
+
+fn count_text(column: &Column, text: &[u8], tally: &mut Tally) {
+    match column.derived {
+        None => column.bins.count_text(text, tally),
+        Some(derived) => match std::str::from_utf8(text) {
+            Ok(text) => column.bins.count_number(derived.of_text(text), tally),
+            Err(_) => tally.note(Rate::Invalid),
+        },
+    }
+}
+
+/// What is derived of one row's probabilities.
+fn of_row(derived: Derived, tensor: &Tensor, row: usize, width: usize) -> f64 {
+    let row = (row * width..(row + 1) * width).map_while(|at| tensor.number(at));
+    derived.of_probabilities(&row.collect::<SmallVec<[f64; FEW]>>())
+}
+
+/// Rows of a tensor; a scalar is one.
+fn rows(tensor: &Tensor) -> usize {
+    tensor.shape().rows().unwrap_or(1)
+}
+
+/// Elements of one row.
+fn width(tensor: &Tensor) -> usize {
+    tensor.shape().elements().checked_div(rows(tensor)).unwrap_or(0)
+}
+
+/// The place of an index within a row; no index stands for the only element.
+/// `None` where a row has no such place: dimensions may differ from request to
+/// request.
+fn offset(tensor: &Tensor, index: &[usize]) -> Option<usize> {
+    let dims = tensor.shape().dims().get(1..).unwrap_or_default();
+    if index.is_empty() {
+        return (width(tensor) == 1).then_some(0);
+    }
+    if index.len() != dims.len() {
+        return None;
+    }
+    index.iter().zip(dims).try_fold(0, |place, (at, size)| {
+        let size = usize::try_from(*size).ok()?;
+        (*at < size).then_some(place * size + at)
+    })
+}
