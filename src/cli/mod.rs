@@ -57,6 +57,7 @@ enum Verb {
 
 /// Exit codes that scripts rely on; clap itself uses 2 for wrong usage.
 const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 const CONFIG_INVALID: u8 = 3;
 const CANNOT_REACH: u8 = 4;
 const WAIT_TIMED_OUT: u8 = 5;

@@ -10,6 +10,7 @@
 //!   the reference's, and whether that can be chance
 //! - `alarm`: what of it is an alarm
 //! - `sequential`: evidence between windows
+//! - `rules`: the same scores and alarms over a fleet, as rules for Prometheus
 //! - `live`: the traffic of versions that are served
 //!
 //! # The choices
@@ -36,6 +37,7 @@ pub mod live;
 pub mod profile;
 #[cfg(test)]
 mod profile_tests;
+pub mod rules;
 pub mod score;
 pub mod sequential;
 pub mod significance;

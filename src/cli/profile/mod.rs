@@ -10,6 +10,7 @@ mod model;
 mod outputs;
 mod plan;
 mod quality;
+mod rules;
 mod score;
 mod summary;
 
@@ -35,6 +36,8 @@ enum Verb {
     Check(check::Check),
     /// Show what differs between two profiles
     Diff(diff::Diff),
+    /// Make rules for Prometheus, that compare and alert over all gateways
+    Rules(rules::Rules),
     /// Compare a file of rows with a profile, as the gateway compares live traffic
     Score(score::Score),
 }
@@ -72,6 +75,7 @@ impl Profile {
             Verb::Build(build) => build.run(),
             Verb::Check(check) => check.run(),
             Verb::Diff(diff) => diff.run(),
+            Verb::Rules(rules) => rules.run(),
             Verb::Score(score) => score.run(),
         };
         outcome.unwrap_or_else(|Failure(code, reason)| {
