@@ -52,7 +52,7 @@ test-chaos: setup ## kills, outages and hostile pushes in their long form: about
 # library: both register the protocol's messages, and protobuf refuses the second.
 test-clients: setup-tests
 	@[ -n "$$MODELGATE_BIN" ] || cargo build --locked
-	@for clients in with_tritonclient with_kserve with_readers; do \
+	@for clients in with_tritonclient with_kserve with_readers with_prometheus; do \
 	    MODELGATE_BIN="$${MODELGATE_BIN:-$(CARGO_TARGET_DIR)/debug/modelgate}" \
 	        $(TEST_PYTHON) -m pytest tests/clients/$$clients $(PYTEST_ARGS) || exit 1; \
 	done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the tests need beyond the build: published models that are not in the repository, the Python
-# clients, an S3 server, and promtool. A second run finds all in place and ends at once.
+# clients, an S3 server, and Prometheus. A second run finds all in place and ends at once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

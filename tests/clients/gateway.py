@@ -21,17 +21,20 @@ class Gateway:
     def __init__(self, models: Path, log: Path, config: Path | None = None):
         self.log = log
         self.http, self.grpc, self.metrics, self.admin = (f"127.0.0.1:{port}" for port in free_ports(4))
-        command = [
+        self.command = [
             binary(), "serve", "--models", str(models),
             "--http", self.http, "--grpc", self.grpc, "--metrics", self.metrics,
             "--admin", self.admin, "--data", f"{log}.data",
         ]  # fmt: skip
         if "MODELGATE_ONNXRUNTIME" not in os.environ:
-            command += ["--onnxruntime", str(LIBRARY)]
+            self.command += ["--onnxruntime", str(LIBRARY)]
         if config is not None:
-            command += ["--config", str(config)]
-        with open(log, "wb") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=REPOSITORY)
+            self.command += ["--config", str(config)]
+        self.start()
+
+    def start(self) -> None:
+        with open(self.log, "ab") as output:
+            self.process = subprocess.Popen(self.command, stdout=output, stderr=subprocess.STDOUT, cwd=REPOSITORY)
         try:
             self.wait_until_ready()
         except BaseException:
@@ -75,6 +78,11 @@ class Gateway:
         self.ask_to_stop()
         code = self.wait_for_exit()
         assert code == 0, f"the gateway ended with {code} after SIGTERM:\n{self.tail()}"
+
+    def restart(self) -> None:
+        """As an operator would, on the same ports."""
+        self.stop()
+        self.start()
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-4000:]

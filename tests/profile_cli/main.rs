@@ -8,4 +8,5 @@ mod bad;
 mod build;
 mod compare;
 mod model;
+mod rules;
 mod world;
