@@ -1,10 +1,11 @@
 //! Drift's figures are those of numpy, scipy, statsmodels and Evidently on the
-//! same counts, of which `drift_oracle/fixtures.py` makes the fixtures; and on
+//! same counts, of which `drift_oracle/fixtures.py` makes the fixtures (`others.py`
+//! those of alibi-detect and NannyML); and on
 //! data with drift that is known, alarms are where it is.
 
 use modelgate::drift::build::{self, BuildOptions, ColumnSpec};
 use modelgate::drift::gamma::chi_square_tail;
-use modelgate::drift::significance::{dispersion, false_discoveries};
+use modelgate::drift::significance::{dispersion, false_discoveries, pearson};
 use modelgate::drift::{
     AlarmRule, Bins, Column, Detector, DetectorOptions, Evaluated, Kind, Profile, Rate, Score,
     State, Tally,
@@ -242,6 +243,16 @@ fn changed_columns_are_found_and_no_others() {
             }
         }
         assert_eq!((clean, drifted), cells);
+    }
+}
+
+/// alibi-detect computes with 32 bits.
+#[test]
+fn the_test_is_that_of_alibi_detect() {
+    for case in fixture(include_str!("drift_oracle/alibi.json")) {
+        let found = pearson(&counts(&case["reference"]), &counts(&case["live"]), 1.0);
+        assert_near(found.chi2, &case["chi2"], 1e-5, &case.to_string());
+        assert_near(found.p, &case["p"], 1e-4, &case.to_string());
     }
 }
 
