@@ -9,7 +9,6 @@ use crate::drift::profile::Profile;
 use crate::drift::tally::Tally;
 
 const SECOND: i64 = 1_000_000;
-const MINUTE: i64 = 60 * SECOND;
 const START: i64 = 1_800_000_000 * SECOND;
 
 fn numeric(name: &str, place: usize) -> Value {
