@@ -3,12 +3,15 @@
 //! Whoever answered shows the rows to [`Drift::saw`]: few are counted there and
 //! then (`watch`, `tensors`, `counts`), many are handed to a thread (`worker`),
 //! which also looks at all counts every few seconds (`monitor`) and leaves what
-//! it found (`report`) for metrics (`reading`) and people.
+//! it found (`report`) for metrics (`reading`) and people (`labels`). What all of
+//! it may take is bounded (`room`).
 
 mod counts;
 mod labels;
 mod monitor;
 mod reading;
+#[cfg(test)]
+mod reading_tests;
 mod report;
 mod room;
 mod tensors;
