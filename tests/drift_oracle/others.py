@@ -36,13 +36,12 @@ def alibi(reference, live):
 
 def nannyml(reference, live):
     import pandas as pd
+    from nannyml.chunk import SizeBasedChunker
     from nannyml.drift.univariate.methods import CategoricalJensenShannonDistance
+    from nannyml.thresholds import ConstantThreshold
 
     def texts(counts):
         return pd.Series(rows(counts).astype(str), name="bin")
-
-    from nannyml.chunk import SizeBasedChunker
-    from nannyml.thresholds import ConstantThreshold
 
     chunker = SizeBasedChunker(chunk_size=len(rows(live)))
     distance = CategoricalJensenShannonDistance(
