@@ -7,4 +7,5 @@ mod embed;
 mod order;
 mod refusals;
 mod reload;
+mod samples;
 mod world;
