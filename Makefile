@@ -12,7 +12,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests serve build build-query test test-rust test-slow test-clients bench \
-        bench-floor bench-swap bench-split bench-shadow bench-overload bench-log bench-archive \
+        bench-floor bench-swap bench-split bench-shadow bench-overload bench-log bench-drift bench-archive \
         test-chaos loadtest verify \
         fuzz clean
 
@@ -77,6 +77,9 @@ bench-log: setup ## the prediction log at each level beside none, as ratios
 
 bench-overload: setup ## ten times the load that a model can take, for a minute; ARGS="--secs 10" for less
 	scripts/bench-overload.sh $(ARGS)
+
+bench-drift: setup ## traffic compared with a profile beside none, as ratios
+	scripts/bench-floor.sh drift $(ARGS)
 
 bench-archive: setup-tests ## 20 million records made into Parquet, asked and aged out; ARGS="--records 2000000" for less
 	cargo bench --all-features --locked --bench archive -- --records 20000000 --python $(TEST_PYTHON) $(ARGS)

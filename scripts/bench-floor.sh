@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the gateway as it ships, and the benches beside it, and runs one bench or all.
 #
-#   scripts/bench-floor.sh [throughput|isolation|batching|log|all] [option of `floor`]...
+#   scripts/bench-floor.sh [throughput|isolation|batching|log|drift|all] [option of `floor`]...
 #
 # Needs two cores, wrk and h2load: apt-get install wrk nghttp2-client
 set -euo pipefail

@@ -8,10 +8,12 @@
 mod batching;
 mod bench;
 mod client;
+mod drift;
 mod isolation;
 mod log;
 mod models;
 mod overload;
+mod paced;
 mod probe;
 mod raw;
 mod requests;
@@ -81,6 +83,8 @@ enum Scenario {
     Batching,
     /// The prediction log at each level beside none.
     Log(log::Options),
+    /// Traffic compared with a profile beside none.
+    Drift(drift::Options),
     /// Versions pushed one a second under load.
     Swap(swap::Options),
     /// The primary's latency with a shadow beside it and without.
@@ -98,6 +102,7 @@ impl Scenario {
             Self::Isolation => "bench-isolation.json",
             Self::Batching => "bench-batching.json",
             Self::Log(_) => "bench-log.json",
+            Self::Drift(_) => "bench-drift.json",
             Self::Swap(_) => "bench-swap.json",
             Self::Shadow(_) => "bench-shadow.json",
             Self::Split(_) => "bench-split.json",
@@ -133,6 +138,7 @@ fn run(args: &Args) -> Result<bool> {
         Scenario::Isolation => isolation::measure(&bench)?,
         Scenario::Batching => batching::measure(&bench)?,
         Scenario::Log(options) => log::measure(&bench, options)?,
+        Scenario::Drift(options) => drift::measure(&bench, options)?,
         Scenario::Swap(options) => swap::measure(&bench, options)?,
         Scenario::Shadow(options) => shadow::measure(&bench, options)?,
         Scenario::Split(options) => split::measure(&bench, options)?,

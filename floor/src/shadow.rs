@@ -3,28 +3,19 @@
 //! One route over two versions of the same model, at a part of the load that saturates the gateway.
 //! Blocks with the shadow and without take turns, on the same cores as the load.
 
-use std::cell::RefCell;
 use std::fs;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
-use futures_util::TryStreamExt;
-use futures_util::stream::FuturesUnordered;
-use http::Request;
-use http_body_util::Full;
-use loadtest::args::Protocol;
-use loadtest::client::HttpClient;
-use loadtest::plan::{Pace, Schedule};
-use loadtest::timer::Timer;
-use loadtest::wire::Prepared;
+use loadtest::plan::Pace;
 use serde_json::{Value, json};
 
 use crate::Result;
 use crate::bench::{Bench, median};
 use crate::models::MLP_256;
+use crate::paced::{Load, Times, WARM_UP};
 use crate::probe::Probe;
-use crate::requests::Requests;
 use crate::server::Server;
 use crate::verdict::{Bar, Limit, Verdict};
 
@@ -40,9 +31,6 @@ pub struct Options {
 
 const MODEL: &str = MLP_256.name;
 const ROUTE: &str = "shadowed";
-const CALLERS: usize = 64;
-/// Connections are opened and threads woken before anything counts.
-const WARM_UP: Duration = Duration::from_millis(500);
 const SATURATION: Duration = Duration::from_secs(4);
 
 /// Of p50, with the shadow over without.
@@ -60,7 +48,7 @@ pub fn measure(bench: &Bench, options: &Options) -> Result<Verdict> {
     let gateway = Server::gateway(bench, "gateway", &models)?;
     route(&gateway, None)?;
 
-    let load = Load::new(&gateway)?;
+    let load = Load::new(&gateway, ROUTE)?;
     let most = load.run(Pace::Closed, SATURATION)?.per_second(SATURATION);
     let rate = most * options.load;
     println!("saturated at {most:.0} requests/s; the load is {rate:.0} requests/s");
@@ -163,77 +151,6 @@ impl Books {
 
     fn line(&self) -> String {
         format!("{} mirrored, {} dropped", self.run, self.dropped)
-    }
-}
-
-/// Seconds from when each request was due until it was answered.
-#[derive(Debug, Default)]
-struct Times {
-    seconds: Vec<f64>,
-    failed: u64,
-}
-
-impl Times {
-    fn quantile(&self, quantile: f64) -> f64 {
-        let mut sorted = self.seconds.clone();
-        sorted.sort_by(f64::total_cmp);
-        let place = (sorted.len() as f64 * quantile) as usize;
-        sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
-    }
-
-    fn per_second(&self, time: Duration) -> f64 {
-        self.seconds.len() as f64 / time.as_secs_f64()
-    }
-}
-
-/// Requests to the route, each for a unit of its own.
-struct Load {
-    authority: String,
-    request: Request<Full<bytes::Bytes>>,
-}
-
-impl Load {
-    fn new(gateway: &Server) -> Result<Load> {
-        let authority = gateway.http.to_string();
-        let requests = Requests::of_model(gateway.http, ROUTE, None)?;
-        match requests.prepared(Protocol::HttpBinary, &authority)? {
-            Prepared::Http(request) => Ok(Load { authority, request: *request }),
-            Prepared::Grpc(_) => Err("not an HTTP request".into()),
-        }
-    }
-
-    fn run(&self, pace: Pace, time: Duration) -> Result<Times> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let schedule = Schedule::new(pace, Instant::now(), WARM_UP, time);
-        let times = RefCell::new(Times::default());
-        runtime.block_on(async {
-            let callers = (0..CALLERS).map(|_| self.call(&schedule, &times));
-            let mut running: FuturesUnordered<_> = callers.collect();
-            while running.try_next().await?.is_some() {}
-            std::io::Result::Ok(())
-        })?;
-        Ok(times.into_inner())
-    }
-
-    async fn call(&self, schedule: &Schedule, times: &RefCell<Times>) -> std::io::Result<()> {
-        let mut client = HttpClient::new(self.authority.clone());
-        let timer = Timer::new()?;
-        while let Some(ticket) = schedule.take(Instant::now()) {
-            if let Some(due) = ticket.due {
-                timer.until(due).await?;
-            }
-            let due = ticket.due.unwrap_or_else(Instant::now);
-            let answer = client.send(&self.request).await;
-            let mut times = times.borrow_mut();
-            match answer {
-                Ok(()) if due >= schedule.measure_from() => {
-                    times.seconds.push(due.elapsed().as_secs_f64());
-                }
-                Ok(()) => {}
-                Err(_) => times.failed += 1,
-            }
-        }
-        Ok(())
     }
 }
 

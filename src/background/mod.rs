@@ -113,12 +113,15 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn work_is_done_behind_all_others() {
         begin_to_yield();
-        let stat = block_on(run(|| std::fs::read_to_string("/proc/thread-self/stat")));
-        let stat = stat.expect("a thread").expect("its state");
-        // After the name in brackets, from the state on: `policy` is the 41st field of all.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-        assert_eq!(fields.get(38), Some(&"5"), "SCHED_IDLE: {stat}");
-        assert_eq!(fields.get(16), Some(&"19"), "nice: {stat}");
+        let look = || std::fs::read_to_string("/proc/thread-self/stat");
+        for stat in [block_on(run(look)), run_beside("beside", look)] {
+            let stat = stat.expect("a thread").expect("its state");
+            // After the name in brackets, from the state on: `policy` is the 41st field of all.
+            let fields = stat.rsplit(')').next().unwrap_or("");
+            let fields: Vec<&str> = fields.split_whitespace().collect();
+            assert_eq!(fields.get(38), Some(&"5"), "SCHED_IDLE: {stat}");
+            assert_eq!(fields.get(16), Some(&"19"), "nice: {stat}");
+        }
     }
 
     #[test]

@@ -53,6 +53,20 @@ pub enum State {
     Drifted,
 }
 
+impl State {
+    pub const ALL: [State; 4] = [State::Insufficient, State::Ok, State::Warning, State::Drifted];
+
+    /// As it is written, and the `state` label of metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            State::Insufficient => "insufficient",
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Drifted => "drifted",
+        }
+    }
+}
+
 /// One column's part of an evaluation.
 #[derive(Clone, Debug)]
 pub struct Evaluated<'a> {

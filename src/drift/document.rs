@@ -97,7 +97,6 @@ fn one() -> f64 {
 }
 
 // serde hands skip_serializing_if a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }

@@ -6,8 +6,9 @@ use smallvec::SmallVec;
 
 use super::begun::Begun;
 use super::chosen::Chosen;
+use super::record::unix_micros;
 use crate::predictions::Role;
-use crate::quality::{Observed, now_us};
+use crate::quality::Observed;
 use crate::serving::{Done, Servable};
 use crate::shadow::Observing;
 
@@ -27,7 +28,7 @@ impl Begun<'_> {
             id: SmallVec::from_slice(self.ticket.noted.id.as_bytes()),
             variant: chosen.name(),
             role,
-            at: self.received_us(),
+            at: unix_micros(self.ticket.received),
             rows: rows(&served, &done),
             served,
             wanted: self.wanted.clone(),
@@ -39,14 +40,8 @@ impl Begun<'_> {
     pub(super) fn observing(&self, done: &Done) -> Option<Observing> {
         let quality = &self.ticket.gateway.quality;
         let servable = self.ticket.chosen.servable().filter(|_| quality.is_wanted())?;
-        let (at, rows) = (self.received_us(), rows(servable, done));
+        let (at, rows) = (unix_micros(self.ticket.received), rows(servable, done));
         Some(Observing { quality: Arc::clone(quality), at, rows })
-    }
-
-    /// Microseconds since 1970.
-    fn received_us(&self) -> i64 {
-        let age = self.ticket.received.elapsed().as_micros();
-        now_us().saturating_sub(i64::try_from(age).unwrap_or(0))
     }
 }
 

@@ -350,7 +350,7 @@ fn put_bare(log: &Log, level: Level, head: &Head<'_>) -> RecordOutcome {
 }
 
 /// Microseconds since 1970 at `instant`, which has passed.
-fn unix_micros(instant: Instant) -> i64 {
+pub(super) fn unix_micros(instant: Instant) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let then = now.saturating_sub(instant.elapsed());
     i64::try_from(then.as_micros()).unwrap_or(i64::MAX)

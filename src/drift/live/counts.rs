@@ -78,3 +78,64 @@ impl Counts {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::drift::live::tests::columns;
+
+    fn counts(shards: usize) -> Counts {
+        Counts::new(columns().iter(), shards)
+    }
+
+    #[test]
+    fn nothing_is_lost_while_somebody_adds_up() {
+        let counts = counts(8);
+        let counted = thread::scope(|scope| {
+            let count = |_| {
+                let hits = (0..20_000).filter(|at| counts.count(|tallies| tallies[0].hit(at % 3)));
+                hits.count() as u64
+            };
+            let threads: Vec<_> = (0..4).map(|at| scope.spawn(move || count(at))).collect();
+            let mut last = 0;
+            for _ in 0..100 {
+                let now = counts.total()[0].binned();
+                assert!(now >= last, "totals never fall: {now} after {last}");
+                last = now;
+            }
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).sum::<u64>()
+        });
+        let total = counts.total();
+        assert_eq!(total[0].binned(), counted);
+        assert_eq!(total[1].binned(), 0);
+    }
+
+    #[test]
+    fn a_thread_takes_another_copy_sooner_than_it_waits() {
+        let counts = counts(2);
+        thread::scope(|scope| {
+            // Both copies are held by threads that wait to be told to go on.
+            let mut go_on = Vec::new();
+            let (holds, held) = mpsc::channel();
+            for _ in 0..2 {
+                let (tell, told) = mpsc::channel::<()>();
+                go_on.push(tell);
+                let (counts, holds) = (&counts, holds.clone());
+                scope.spawn(move || {
+                    counts.count(|tallies| {
+                        tallies[0].hit(0);
+                        holds.send(()).expect("somebody listens");
+                        let _ = told.recv();
+                    })
+                });
+                held.recv().expect("it has a copy");
+            }
+            assert!(!counts.count(|_| panic!("no copy is free")));
+        });
+        assert_eq!(counts.total()[0].binned(), 2);
+        assert!(counts.count(|tallies| tallies[0].hit(1)));
+    }
+}

@@ -136,3 +136,117 @@ fn offset(tensor: &Tensor, index: &[usize]) -> Option<usize> {
         (*at < size).then_some(place * size + at)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::{BufMut, Bytes, BytesMut};
+
+    use super::*;
+    use crate::drift::Profile;
+    use crate::types::Shape;
+
+    fn tensor(dtype: DType, dims: &[i64], data: impl Into<Bytes>) -> Tensor {
+        let shape = Shape::new(dims.iter().copied()).expect("a shape");
+        Tensor::new(dtype, shape, data.into()).expect("a tensor")
+    }
+
+    fn floats(dims: &[i64], values: &[f32]) -> Tensor {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        tensor(DType::Fp32, dims, bytes)
+    }
+
+    fn texts(dims: &[i64], values: &[&[u8]]) -> Tensor {
+        let mut packed = BytesMut::new();
+        for value in values {
+            packed.put_u32_le(u32::try_from(value.len()).expect("short"));
+            packed.put_slice(value);
+        }
+        tensor(DType::Bytes, dims, packed.freeze())
+    }
+
+    /// Columns of tensors `x` (numbers) and `t` (texts).
+    fn columns(documents: serde_json::Value) -> Vec<Column> {
+        let profile = serde_json::json!({
+            "schema": "modelgate.drift.profile/v1", "model": "m", "inputs": documents,
+        });
+        Profile::parse(profile.to_string().as_bytes()).expect("a profile").inputs
+    }
+
+    fn numeric(name: &str, index: &[usize]) -> serde_json::Value {
+        serde_json::json!({
+            "name": name, "tensor": "x", "index": index, "kind": "numeric", "edges": [10.0],
+            "counts": [1000, 1000], "min": 0, "max": 100, "p001": 0, "p999": 100, "mean": 9,
+            "std": 9,
+        })
+    }
+
+    fn counted(columns: &[Column], tensor: &Tensor) -> Vec<Tally> {
+        let name = if tensor.dtype() == DType::Bytes { "t" } else { "x" };
+        let spec = serde_json::json!({"name": name, "datatype": tensor.dtype(), "shape": [-1]});
+        let specs: Vec<TensorSpec> = vec![serde_json::from_value(spec).expect("a tensor")];
+        let readers = readers(columns, &specs);
+        let mut tallies: Vec<_> = columns.iter().map(Column::tally).collect();
+        readers.iter().for_each(|reader| reader.count(columns, tensor, &mut tallies));
+        tallies
+    }
+
+    #[test]
+    fn each_column_is_read_at_its_place() {
+        let columns = columns(serde_json::json!([numeric("a", &[0]), numeric("c", &[2])]));
+        let x = floats(&[2, 3], &[1.0, 50.0, 20.0, 30.0, 50.0, f32::NAN]);
+        let tallies = counted(&columns, &x);
+        assert_eq!(tallies[0].bins(), [1, 1]);
+        assert_eq!((tallies[1].bins(), tallies[1].rate(Rate::Missing)), (&[0, 1][..], 1));
+    }
+
+    #[test]
+    fn rows_may_have_more_than_one_dimension_or_none() {
+        let deep = columns(serde_json::json!([numeric("a", &[1, 0])]));
+        let x = floats(&[2, 2, 2], &[1.0, 1.0, 50.0, 1.0, 1.0, 1.0, 2.0, 1.0]);
+        assert_eq!(counted(&deep, &x)[0].bins(), [1, 1]);
+        let flat = columns(serde_json::json!([numeric("a", &[])]));
+        assert_eq!(counted(&flat, &floats(&[3], &[1.0, 2.0, 30.0]))[0].bins(), [2, 1]);
+        assert_eq!(counted(&flat, &floats(&[2, 1], &[1.0, 30.0]))[0].bins(), [1, 1]);
+        assert_eq!(counted(&flat, &floats(&[], &[30.0]))[0].bins(), [0, 1]);
+        assert_eq!(counted(&flat, &floats(&[0], &[]))[0].seen(), 0);
+    }
+
+    /// Free dimensions differ from request to request.
+    #[test]
+    fn a_row_without_the_place_is_invalid() {
+        let columns = columns(serde_json::json!([numeric("a", &[2]), numeric("b", &[0])]));
+        let tallies = counted(&columns, &floats(&[2, 2], &[1.0, 2.0, 3.0, 4.0]));
+        assert_eq!((tallies[0].binned(), tallies[0].rate(Rate::Invalid)), (0, 2));
+        assert_eq!(tallies[1].bins(), [2, 0]);
+    }
+
+    #[test]
+    fn texts_are_counted_and_measured() {
+        let columns = columns(serde_json::json!([
+            {"name": "plan", "tensor": "t", "index": [1], "kind": "categorical",
+             "categories": ["a"], "counts": [1000], "other": 9, "dictionary": ["b"]},
+            {"name": "length", "tensor": "t", "index": [0], "kind": "numeric", "derived": "chars",
+             "edges": [3.0], "counts": [1000, 1000], "min": 0, "max": 100, "p001": 0, "p999": 100,
+             "mean": 9, "std": 9},
+        ]));
+        let t = texts(&[4, 2], &[b"xy", b"a", b"wxyz", b"b", b"\xff", b"new", b"", b""]);
+        let tallies = counted(&columns, &t);
+        assert_eq!(tallies[0].bins(), [1, 2]);
+        assert_eq!((tallies[0].rate(Rate::Unseen), tallies[0].rate(Rate::Missing)), (1, 1));
+        assert_eq!(tallies[1].bins(), [1, 1]);
+        assert_eq!((tallies[1].rate(Rate::Invalid), tallies[1].rate(Rate::Missing)), (1, 1));
+        let narrow = texts(&[2, 1], &[b"a", b"a"]);
+        assert_eq!(counted(&columns, &narrow)[0].rate(Rate::Invalid), 2);
+    }
+
+    #[test]
+    fn probabilities_are_taken_row_by_row() {
+        let columns = columns(serde_json::json!([
+            {"name": "class", "tensor": "x", "kind": "class", "derived": "argmax",
+             "values": [0, 1], "counts": [1000, 1000]},
+        ]));
+        let x = floats(&[3, 2], &[0.9, 0.1, 0.2, 0.8, 0.3, f32::NAN]);
+        let tallies = counted(&columns, &x);
+        assert_eq!((tallies[0].bins(), tallies[0].rate(Rate::Missing)), (&[1, 1, 0][..], 1));
+    }
+}

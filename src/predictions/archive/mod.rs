@@ -205,9 +205,7 @@ fn convert_some(
     keep: &Keep,
     stop: &AtomicBool,
 ) -> Result<(), ArchiveError> {
-    let bytes: u64 = waiting.iter().map(|segment| segment.bytes).sum();
-    let part = keep.bytes.map_or(u64::MAX, |bytes| bytes / BEHIND_PART);
-    if bytes > part.min(BEHIND_BYTES) {
+    if is_behind(waiting.iter().map(|segment| segment.bytes).sum(), keep) {
         return keeper.convert(waiting, stop);
     }
     let mut bytes = 0;
@@ -219,6 +217,12 @@ fn convert_some(
     let mut some: Vec<Sealed> = waiting.drain(..count).collect();
     let converted = background::run_beside("archive-idle", || keeper.convert(&mut some, stop));
     converted.unwrap_or_else(|error| Err(ArchiveError::io(root)(error)))
+}
+
+/// Whether so many bytes of segments wait that they cannot wait for an idle core.
+fn is_behind(waiting: u64, keep: &Keep) -> bool {
+    let part = keep.bytes.map_or(u64::MAX, |bytes| bytes / BEHIND_PART);
+    waiting > part.min(BEHIND_BYTES)
 }
 
 /// Decides when segments have waited long enough for others.
@@ -298,6 +302,22 @@ pub fn now_us() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_idle_core_is_waited_for_when_too_much_waits() {
+        let keep = |bytes| Keep { age: None, bytes };
+        for (waiting, bytes, expected) in [
+            (0, None, false),
+            (BEHIND_BYTES, None, false),
+            (BEHIND_BYTES + 1, None, true),
+            // A small archive is behind sooner: a part of it is not there yet.
+            (100, Some(100 * BEHIND_PART), false),
+            (101, Some(100 * BEHIND_PART), true),
+            (BEHIND_BYTES + 1, Some(u64::MAX), true),
+        ] {
+            assert_eq!(is_behind(waiting, &keep(bytes)), expected, "{waiting} of {bytes:?}");
+        }
+    }
 
     #[test]
     fn segments_wait_for_others_but_not_for_ever() {
