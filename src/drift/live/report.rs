@@ -54,3 +54,23 @@ pub struct InWindow {
     pub counts: Vec<u64>,
     pub score: Score,
 }
+
+impl Report {
+    /// The worst features first: by state, then by how far they are from the
+    /// reference.
+    pub fn worst_first(&self) -> Vec<&Feature> {
+        let psi = |feature: &Feature| feature.worst().map_or(0.0, |seen| seen.score.psi_adjusted);
+        let mut features: Vec<&Feature> = self.features.iter().collect();
+        features.sort_by(|one, other| {
+            other.state.cmp(&one.state).then(psi(other).total_cmp(&psi(one)))
+        });
+        features
+    }
+}
+
+impl Feature {
+    /// The window that says the worst; of those that say the same, the shortest.
+    pub fn worst(&self) -> Option<&InWindow> {
+        self.windows.iter().rev().max_by_key(|window| window.state)
+    }
+}
