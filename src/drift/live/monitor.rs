@@ -18,6 +18,6 @@ impl Monitor {
     /// `total` is what was counted since the start, by column. `now` is in
     /// microseconds since 1970.
     pub(super) fn step(&mut self, _profile: &Profile, now: i64, _total: &[Tally]) -> Report {
-        Report { at: now, state: Default::default(), features: Vec::new() }
+        Report { at: now, state: Default::default(), features: Vec::new(), left_out: 0 }
     }
 }

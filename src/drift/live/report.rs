@@ -17,6 +17,8 @@ pub struct Report {
     pub state: State,
     /// In the profile's order: inputs, then outputs.
     pub features: Vec<Feature>,
+    /// Columns of the profile that there is no room for.
+    pub left_out: usize,
 }
 
 /// One column of the profile.
@@ -32,14 +34,16 @@ pub struct Feature {
     pub min_rows: u64,
     /// Of the sequential detector, as a power of ten; none before its first block.
     pub evidence_log10: Option<f64>,
-    pub bins: Vec<Bin>,
+    pub bins: Arc<[Bin]>,
+    /// From the shortest on.
     pub windows: Vec<InWindow>,
 }
 
 /// One bin, as people read it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bin {
-    /// Such as `[0.5, 1.25)`, `red`, or `other`.
+    /// Such as `< 20`, `20 to 40`, `>= 40`, `red`, or `other`. A bin begins with
+    /// its lower edge.
     pub label: Arc<str>,
     pub reference: u64,
 }
@@ -49,6 +53,7 @@ pub struct Bin {
 pub struct InWindow {
     /// Such as `1h`.
     pub window: Arc<str>,
+    /// Of the alarm: drift that has not lasted is a warning.
     pub state: State,
     /// Rows by bin.
     pub counts: Vec<u64>,
