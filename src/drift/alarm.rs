@@ -54,7 +54,9 @@ pub enum State {
 }
 
 impl State {
-    /// As in JSON.
+    pub const ALL: [State; 4] = [State::Insufficient, State::Ok, State::Warning, State::Drifted];
+
+    /// As it is written, and the `state` label of metrics.
     pub fn label(self) -> &'static str {
         match self {
             State::Insufficient => "insufficient",

@@ -6,9 +6,11 @@
 //! it found (`report`) for metrics (`reading`) and people.
 
 mod counts;
+mod labels;
 mod monitor;
 mod reading;
 mod report;
+mod room;
 mod tensors;
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ use crate::background::Handover;
 use crate::telemetry::{DriftDrop, DriftMetrics};
 use crate::types::Tensor;
 
+pub use monitor::Monitor;
 pub use report::{Bin, Feature, InWindow, Report};
 pub use watch::{Active, Found, ProfileSource, Role, Rows, Standing, Watch};
 

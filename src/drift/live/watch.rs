@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwapOption;
 
 use super::counts::Counts;
+use super::reading::Exported;
 use super::report::Report;
 use super::tensors::{Reader, readers};
 use crate::drift::profile::Profile;
@@ -100,6 +101,7 @@ pub struct Active {
     pub source: ProfileSource,
     inputs: Vec<Reader>,
     outputs: Vec<Reader>,
+    pub(super) exported: Exported,
     shards: usize,
     /// By role; made when the first of its rows comes.
     counts: [OnceLock<Counts>; Role::ALL.len()],
@@ -128,9 +130,10 @@ impl Watch {
             let reason = format!("the profile ({source}) is not about this model: {reason}");
             return Watch::none(model, version, reason);
         }
-        let hex = found.digest.hex();
+        let id: Arc<str> = Arc::from(&found.digest.hex()[..SHORT]);
         let active = Active {
-            id: Arc::from(&hex[..SHORT]),
+            exported: Exported::new(model, version, &id, &found),
+            id,
             digest: found.digest,
             source: found.source,
             inputs: readers(&found.profile.inputs, &signature.inputs),
@@ -186,6 +189,11 @@ impl Active {
                 }
             }
         })
+    }
+
+    /// Whether rows of a role came.
+    pub(super) fn has_seen(&self, role: Role) -> bool {
+        self.counts[role as usize].get().is_some()
     }
 
     /// What was counted since the watch began, by column; none where no row of
