@@ -29,6 +29,19 @@ impl Profile {
         found.extend(of(&self.outputs, "output", &signature.outputs));
         found
     }
+
+    /// Without the columns that the model's tensors do not have.
+    pub fn fitting(&self, signature: &Signature) -> Profile {
+        let of = |columns: &[Column], face: &'static str, specs: &[TensorSpec]| {
+            let fits = |column: &&Column| misfit(column, face, specs).is_none();
+            columns.iter().filter(fits).cloned().collect()
+        };
+        Profile {
+            inputs: of(&self.inputs, "input", &signature.inputs),
+            outputs: of(&self.outputs, "output", &signature.outputs),
+            ..self.clone()
+        }
+    }
 }
 
 fn misfit(column: &Column, face: &'static str, specs: &[TensorSpec]) -> Option<Misfit> {
@@ -110,6 +123,7 @@ mod tests {
             ("age", "age", &[], "numbers"),
         ];
         assert_eq!(profile(&columns).misfits(&signature()), []);
+        assert_eq!(profile(&columns).fitting(&signature()), profile(&columns));
     }
 
     #[test]
@@ -134,5 +148,10 @@ mod tests {
             "'f': expected texts (BYTES), and the model has 'age' INT64 [-1]",
         ];
         assert_eq!(found, expected);
+        let fitting =
+            [&columns[..3], &[("age", "age", &[][..], "numbers")], &columns[3..]].concat();
+        let left = profile(&fitting).fitting(&signature());
+        let left: Vec<&str> = left.columns().map(|column| &*column.name).collect();
+        assert_eq!(left, ["age"]);
     }
 }

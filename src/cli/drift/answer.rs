@@ -70,6 +70,8 @@ pub(super) struct Report {
     pub(super) at: u64,
     /// The worst first.
     pub(super) features: Vec<Feature>,
+    /// Columns of the profile that there is no room for.
+    pub(super) left_out: usize,
 }
 
 #[derive(Debug, Deserialize)]

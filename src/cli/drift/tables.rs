@@ -87,6 +87,9 @@ pub(super) fn version(drift: &VersionDrift) -> String {
         feature.windows.iter().for_each(|window| table.row(of_window(feature, window)));
     }
     let _ = write!(text, "{table}");
+    if report.left_out > 0 {
+        let _ = writeln!(text, "{} columns of the profile have no room", report.left_out);
+    }
     text
 }
 

@@ -97,12 +97,10 @@ fn panel<'a>(feature: &'a Feature, label: Option<&str>) -> Result<Option<Panel<'
     }
 }
 
-/// What is watched: of a version whose profile has changed, by the new one.
+/// What is watched. A version that is being loaded anew is told as it serves still.
 fn watches(gateway: &Gateway) -> Vec<Arc<Watch>> {
     let mut watches = gateway.drift.watches();
-    watches.reverse();
-    watches.dedup_by_key(|watch| (watch.model.clone(), watch.version));
-    watches.reverse();
+    watches.dedup_by(|next, first| (&next.model, next.version) == (&first.model, first.version));
     watches
 }
 

@@ -93,6 +93,8 @@ pub struct ReportShown<'a> {
     pub state: State,
     /// The worst first.
     pub features: Vec<&'a Feature>,
+    /// Columns of the profile that there is no room for.
+    pub left_out: usize,
 }
 
 impl VersionGlance {
@@ -162,6 +164,6 @@ impl<'a> ReportShown<'a> {
         let mut features = report.worst_first();
         features.retain(|feature| names.is_empty() || names.iter().any(|n| **n == *feature.name));
         let state = features.iter().map(|feature| feature.state).max().unwrap_or_default();
-        ReportShown { at: report.at, state, features }
+        ReportShown { at: report.at, state, features, left_out: report.left_out }
     }
 }
