@@ -18,6 +18,17 @@ pub enum Misfit {
     Place { column: Arc<str>, index: Vec<usize>, has: String },
 }
 
+impl Misfit {
+    /// The name of the column.
+    pub fn column(&self) -> &Arc<str> {
+        match self {
+            Misfit::NoTensor { column, .. }
+            | Misfit::Type { column, .. }
+            | Misfit::Place { column, .. } => column,
+        }
+    }
+}
+
 impl Profile {
     /// Every column that the model's tensors do not have, or have otherwise.
     /// The first dimension of a tensor is that of rows.
@@ -28,19 +39,6 @@ impl Profile {
         let mut found = of(&self.inputs, "input", &signature.inputs);
         found.extend(of(&self.outputs, "output", &signature.outputs));
         found
-    }
-
-    /// Without the columns that the model's tensors do not have.
-    pub fn fitting(&self, signature: &Signature) -> Profile {
-        let of = |columns: &[Column], face: &'static str, specs: &[TensorSpec]| {
-            let fits = |column: &&Column| misfit(column, face, specs).is_none();
-            columns.iter().filter(fits).cloned().collect()
-        };
-        Profile {
-            inputs: of(&self.inputs, "input", &signature.inputs),
-            outputs: of(&self.outputs, "output", &signature.outputs),
-            ..self.clone()
-        }
     }
 }
 
@@ -123,7 +121,6 @@ mod tests {
             ("age", "age", &[], "numbers"),
         ];
         assert_eq!(profile(&columns).misfits(&signature()), []);
-        assert_eq!(profile(&columns).fitting(&signature()), profile(&columns));
     }
 
     #[test]
@@ -148,10 +145,5 @@ mod tests {
             "'f': expected texts (BYTES), and the model has 'age' INT64 [-1]",
         ];
         assert_eq!(found, expected);
-        let fitting =
-            [&columns[..3], &[("age", "age", &[][..], "numbers")], &columns[3..]].concat();
-        let left = profile(&fitting).fitting(&signature());
-        let left: Vec<&str> = left.columns().map(|column| &*column.name).collect();
-        assert_eq!(left, ["age"]);
     }
 }

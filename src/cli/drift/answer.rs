@@ -62,6 +62,46 @@ pub(super) struct VersionDrift {
     #[serde(flatten)]
     pub(super) profiled: Profiled,
     pub(super) report: Option<Report>,
+    pub(super) against: Option<Against>,
+}
+
+/// A version beside the champion.
+#[derive(Debug, Deserialize)]
+pub(super) struct Against {
+    pub(super) champion: Version,
+    /// Why nothing can be compared.
+    pub(super) reason: Option<String>,
+    pub(super) incomparable: Vec<Incomparable>,
+    pub(super) left_out: usize,
+    pub(super) comparison: Option<Comparison>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Incomparable {
+    pub(super) reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Comparison {
+    /// Microseconds since 1970.
+    pub(super) since: u64,
+    /// The worst first.
+    pub(super) features: Vec<Compared>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Compared {
+    pub(super) name: String,
+    pub(super) windows: Vec<ComparedIn>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ComparedIn {
+    pub(super) window: String,
+    pub(super) state: State,
+    /// The champion's rows by bin.
+    pub(super) champion: Vec<u64>,
+    pub(super) score: Score,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,25 +153,31 @@ pub(super) struct RateChange {
     pub(super) live: f64,
 }
 
-impl Report {
-    /// The worst of all features in all windows.
-    pub(super) fn state(&self) -> State {
-        let states = self.features.iter().flat_map(|feature| &feature.windows);
-        states.map(|window| window.state).max().unwrap_or_default()
-    }
-
+impl VersionDrift {
     /// Leaves out all windows but the one of this label.
     ///
     /// # Errors
     /// The labels there are, where it is none of them.
     pub(super) fn keep_window(&mut self, label: &str) -> Result<(), Vec<String>> {
-        for feature in &mut self.features {
+        for feature in self.report.iter_mut().flat_map(|report| &mut report.features) {
             if !feature.windows.iter().any(|window| window.window == label) {
                 return Err(feature.windows.drain(..).map(|window| window.window).collect());
             }
             feature.windows.retain(|window| window.window == label);
         }
+        let comparison = self.against.iter_mut().filter_map(|against| against.comparison.as_mut());
+        for compared in comparison.flat_map(|comparison| &mut comparison.features) {
+            compared.windows.retain(|window| window.window == label);
+        }
         Ok(())
+    }
+}
+
+impl Report {
+    /// The worst of all features in all windows.
+    pub(super) fn state(&self) -> State {
+        let states = self.features.iter().flat_map(|feature| &feature.windows);
+        states.map(|window| window.state).max().unwrap_or_default()
     }
 }
 

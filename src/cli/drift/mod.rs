@@ -87,8 +87,8 @@ impl Drift {
         let path = format!("/admin/v1/drift/{model}");
         let whole: Value = client.get(&format!("{path}?{}", self.wanted.query()))?;
         let mut drift = VersionDrift::deserialize(&whole).map_err(strange)?;
-        if let (Some(label), Some(report)) = (&self.wanted.window, &mut drift.report) {
-            report.keep_window(label).map_err(|there| {
+        if let Some(label) = &self.wanted.window {
+            drift.keep_window(label).map_err(|there| {
                 let there = there.join(", ");
                 Failure::Invalid(format!("no window '{label}'; there is {there}"))
             })?;

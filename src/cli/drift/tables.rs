@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::answer::{
-    Feature, InWindow, Overview, Profile, RoleGlance, Score, VersionDrift, VersionGlance,
+    Against, Compared, ComparedIn, Feature, InWindow, Overview, Profile, RoleGlance, Score,
+    VersionDrift, VersionGlance,
 };
 use crate::cli::output::{self, Table};
 use crate::drift::State;
@@ -58,8 +59,17 @@ fn of_role(version: &VersionGlance, role: &RoleGlance) -> [String; 7] {
     ]
 }
 
-/// One version, feature by feature.
+/// One version, feature by feature, and beside the champion.
 pub(super) fn version(drift: &VersionDrift) -> String {
+    let mut text = beside_profile(drift);
+    if let Some(against) = &drift.against {
+        text.push('\n');
+        text.push_str(&beside_champion(against));
+    }
+    text
+}
+
+fn beside_profile(drift: &VersionDrift) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "model     {} version {}, {}", drift.model, drift.version, drift.role);
     let profiled = &drift.profiled;
@@ -91,6 +101,47 @@ pub(super) fn version(drift: &VersionDrift) -> String {
         let _ = writeln!(text, "{} columns of the profile have no room", report.left_out);
     }
     text
+}
+
+fn beside_champion(against: &Against) -> String {
+    let mut text = format!("against   version {}, the champion", against.champion);
+    match (&against.reason, &against.comparison) {
+        (Some(reason), _) => text.push_str(&format!(": {}\n", output::plain(reason))),
+        (None, None) => text.push_str(": no rows so far\n"),
+        (None, Some(comparison)) => {
+            let age = output::age(comparison.since / 1000);
+            let _ = writeln!(text, ", in the bins of its profile, since {age} ago\n");
+            let header =
+                ["FEATURE", "WINDOW", "STATE", "ROWS", "CHAMPION", "PSI", "P", "JS", "RATES"];
+            let mut table = Table::new(&header);
+            for compared in &comparison.features {
+                compared.windows.iter().for_each(|window| table.row(of_both(compared, window)));
+            }
+            let _ = write!(text, "{table}");
+        }
+    }
+    for incomparable in &against.incomparable {
+        let _ = writeln!(text, "not compared: {}", output::plain(&incomparable.reason));
+    }
+    if against.left_out > 0 {
+        let _ = writeln!(text, "{} more columns have no room", against.left_out);
+    }
+    text
+}
+
+fn of_both(compared: &Compared, window: &ComparedIn) -> [String; 9] {
+    let score = &window.score;
+    [
+        compared.name.clone(),
+        window.window.clone(),
+        window.state.label().to_owned(),
+        score.rows.to_string(),
+        window.champion.iter().sum::<u64>().to_string(),
+        format!("{:.4}", score.psi_adjusted),
+        readable(score.p),
+        format!("{:.4}", score.js_distance),
+        rates(score),
+    ]
 }
 
 fn of_profile(profile: &Profile) -> String {

@@ -15,7 +15,7 @@ use crate::drift::live::{Active, Feature, Watch};
 use crate::request::Gateway;
 use crate::types::{InferError, ModelName, Version};
 use picture::Panel;
-use shown::{Overview, Profiled, ReportShown, VersionGlance, VersionShown};
+use shown::{AgainstShown, Overview, Profiled, ReportShown, VersionGlance, VersionShown};
 
 type Answer = Result<Response<ResponseBody>, InferError>;
 
@@ -42,9 +42,8 @@ pub(super) fn overview(gateway: &Gateway) -> Answer {
 pub(super) fn version(gateway: &Gateway, model: &ModelName, query: &str) -> Answer {
     let query = query::read(query, false)?;
     let watch = find(gateway, model, query.version)?;
-    if !query.features.is_empty() {
-        check_features(active(&watch)?, &query.features)?;
-    }
+    let against = watch.against();
+    check_features(&watch, &query.features)?;
     let report = watch.active().and_then(|active| active.report(query.role));
     let shown = VersionShown {
         model,
@@ -53,6 +52,7 @@ pub(super) fn version(gateway: &Gateway, model: &ModelName, query: &str) -> Answ
         role: query.role.label(),
         profiled: Profiled::of(&watch),
         report: report.as_deref().map(|report| ReportShown::of(report, &query.features)),
+        against: against.map(|against| AgainstShown::of(&against, query.role, &query.features)),
     };
     Ok(json_answer(StatusCode::OK, &shown))
 }
@@ -61,7 +61,7 @@ pub(super) fn plot(gateway: &Gateway, model: &ModelName, query: &str) -> Answer 
     let query = query::read(query, true)?;
     let watch = find(gateway, model, query.version)?;
     let active = active(&watch)?;
-    check_features(active, &query.features)?;
+    check_features(&watch, &query.features)?;
     let (version, role) = (watch.version, query.role.label());
     let report = active.report(query.role).ok_or_else(|| {
         let what = format!("{role} rows of version {version} of '{model}'");
@@ -152,12 +152,18 @@ fn active(watch: &Watch) -> Result<&Active, InferError> {
 }
 
 /// # Errors
-/// `NotFound` for the first that is not there, with what is.
-fn check_features(active: &Active, names: &[String]) -> Result<(), InferError> {
-    let there = || active.profile.columns().map(|column| &*column.name);
-    match names.iter().find(|name| !there().any(|column| column == **name)) {
-        Some(name) => Err(absent("feature", name, there())),
+/// `NotFound` for the first that is in neither the version's profile nor that
+/// of its champion, with what is.
+fn check_features(watch: &Watch, names: &[String]) -> Result<(), InferError> {
+    let champions = watch.against().map_or_else(Vec::new, |against| against.columns());
+    let own = watch.active().map(|active| active.profile.columns());
+    let own: Vec<&str> = own.into_iter().flatten().map(|column| &*column.name).collect();
+    let others = champions.iter().map(|name| &**name).filter(|name| !own.contains(name));
+    let there: Vec<&str> = own.iter().copied().chain(others).collect();
+    match names.iter().find(|name| !there.contains(&name.as_str())) {
         None => Ok(()),
+        Some(_) if there.is_empty() => active(watch).map(|_| ()),
+        Some(name) => Err(absent("feature", name, there.into_iter())),
     }
 }
 

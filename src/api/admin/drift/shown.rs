@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::drift::State;
-use crate::drift::live::{Active, Feature, Report, Role, Standing, Watch};
+use crate::drift::live::{Active, Against, Comparison, Feature, Report, Role, Standing, Watch};
 use crate::types::{Digest, ModelName, Version};
 
 /// Features of a version and role that are shown at a glance.
@@ -84,6 +84,28 @@ pub struct VersionShown<'a> {
     pub profiled: Profiled,
     /// None before the first look at rows of this role.
     pub report: Option<ReportShown<'a>>,
+    /// None of a version that is compared with no other.
+    pub against: Option<AgainstShown>,
+}
+
+/// A version beside the champion.
+#[derive(Debug, Serialize)]
+pub struct AgainstShown {
+    champion: Version,
+    /// Why nothing can be compared.
+    reason: Option<String>,
+    /// Columns of the champion's profile that this version does not have.
+    incomparable: Vec<Incomparable>,
+    /// Columns that there is no room for.
+    left_out: usize,
+    /// None before the first look at rows of this role.
+    comparison: Option<Comparison>,
+}
+
+#[derive(Debug, Serialize)]
+struct Incomparable {
+    name: Arc<str>,
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,6 +117,39 @@ pub struct ReportShown<'a> {
     pub features: Vec<&'a Feature>,
     /// Columns of the profile that there is no room for.
     pub left_out: usize,
+}
+
+impl AgainstShown {
+    /// Of columns of these names; of all where there are none.
+    pub fn of(against: &Against, role: Role, names: &[String]) -> AgainstShown {
+        let comparison = against.comparison(role).map(|found| {
+            let mut found = Comparison::clone(&found);
+            found.features.retain(|feature| is_named(names, &feature.name));
+            found.worst_first();
+            found
+        });
+        let misfits = against.misfits().iter().filter(|misfit| is_named(names, misfit.column()));
+        AgainstShown {
+            champion: against.champion,
+            reason: (!against.is_counted()).then(|| {
+                let champion = against.champion;
+                format!("version {champion}, the champion, has no profile in whose bins to compare")
+            }),
+            incomparable: misfits
+                .map(|misfit| Incomparable {
+                    name: Arc::clone(misfit.column()),
+                    reason: misfit.to_string(),
+                })
+                .collect(),
+            left_out: against.left_out(),
+            comparison,
+        }
+    }
+}
+
+/// Whether a name is among those that were asked for.
+fn is_named(names: &[String], name: &str) -> bool {
+    names.is_empty() || names.iter().any(|own| own == name)
 }
 
 impl VersionGlance {
@@ -162,7 +217,7 @@ impl<'a> ReportShown<'a> {
     /// Features of these names; all where there are none.
     pub fn of(report: &'a Report, names: &[String]) -> ReportShown<'a> {
         let mut features = report.worst_first();
-        features.retain(|feature| names.is_empty() || names.iter().any(|n| **n == *feature.name));
+        features.retain(|feature| is_named(names, &feature.name));
         let state = features.iter().map(|feature| feature.state).max().unwrap_or_default();
         ReportShown { at: report.at, state, features, left_out: report.left_out }
     }
