@@ -48,14 +48,16 @@ fn narrow() -> Graph {
     graph().input("x", kind.clone()).output("y", kind).node(node("Identity", &["x"], &["y"]))
 }
 
-/// A champion; a candidate that was trained on other data; a shadow without a profile.
+/// A champion; a candidate that was trained on other data; a shadow without a
+/// profile; and a version that is asked other things.
 fn start() -> (Gateway, Registry) {
     let mut retrained = profile();
     retrained["inputs"][1]["edges"] = json!([2.0, 3.0, 3.2]);
     let registry = Registry::new()
         .version("loans", 1, &loans().model())
         .version("loans", 2, &negative().model())
-        .version("loans", 3, &narrow().model());
+        .version("loans", 3, &loans().model())
+        .version("loans", 4, &narrow().model());
     let registry = with_profile(registry, "loans", 1, &profile());
     let registry = with_profile(registry, "loans", 2, &retrained);
     (Launch::new().models(registry.path()).config(CONFIG).start(), registry)
@@ -117,17 +119,18 @@ fn candidate_and_shadow_are_compared_with_the_champion() {
     assert_eq!(own["report"]["features"][0]["state"], "drifted", "{own:#}");
     assert_eq!(states(&own["against"]["comparison"]).len(), 1);
 
-    let expected = &[("age", "ok"), ("income", "ok"), ("score", "ok")];
+    let expected = &[("age", "ok"), ("income", "ok"), ("plan", "ok"), ("score", "ok")];
     let shadow = sending(&gateway, "drift/loans?version=3&role=shadow", all(expected));
     assert_eq!((&shadow["profile_state"], &shadow["report"]), (&json!("none"), &Value::Null));
-    let reason = shadow["against"]["incomparable"][0]["reason"].as_str().expect("a reason");
+    let narrow = get(&gateway, "drift/loans?version=4").json();
+    let reason = narrow["against"]["incomparable"][0]["reason"].as_str().expect("a reason");
     assert!(reason.starts_with("'plan': the model has no input 'plan'"), "{reason}");
 
     let champion = get(&gateway, "drift/loans").json();
     assert_eq!((&champion["version"], &champion["against"]), (&json!(1), &Value::Null));
     let document = get(&gateway, "openapi.json").json();
     let schema = json!({"$ref": "#/components/schemas/VersionDrift"});
-    for shown in [&candidate, &shadow, &champion] {
+    for shown in [&candidate, &shadow, &narrow, &champion] {
         assert_described(&document, &schema, shown, "drift");
     }
 
@@ -135,7 +138,7 @@ fn candidate_and_shadow_are_compared_with_the_champion() {
     let (_, told) = told.split_once("against   version 1, the champion, ").expect("both");
     let worst = told.lines().nth(3).expect("a row");
     assert!(worst.starts_with("score    1h      drifted"), "{told}");
-    let told = drift(&gateway, &["loans", "--version", "3", "--role", "shadow"]).stdout;
+    let told = drift(&gateway, &["loans", "--version", "4"]).stdout;
     assert!(told.contains("not compared: 'plan': the model has no input 'plan'"), "{told}");
 }
 
