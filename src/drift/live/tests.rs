@@ -9,7 +9,6 @@ use crate::drift::profile::Profile;
 use crate::drift::tally::Tally;
 
 const SECOND: i64 = 1_000_000;
-const MINUTE: i64 = 60 * SECOND;
 const START: i64 = 1_800_000_000 * SECOND;
 
 fn numeric(name: &str, place: usize) -> Value {
@@ -233,7 +232,7 @@ fn a_report_reads_as_json() {
 }
 
 /// Two columns of three bins each.
-pub(super) fn columns() -> Vec<crate::drift::Column> {
+pub(super) fn columns() -> Vec<crate::drift::profile::Column> {
     let column = |name: &str| {
         serde_json::json!({
             "name": name, "tensor": "x", "index": [0], "kind": "numeric", "edges": [1.0, 2.0],
