@@ -8,6 +8,7 @@
 
 mod bring_up;
 mod carry_out;
+mod champions;
 mod decide;
 mod drain;
 mod handle;

@@ -186,6 +186,16 @@ impl Profile {
         serde_json::to_vec(&document).expect("it has no maps whose keys are not texts")
     }
 
+    /// Without the columns at other places than these.
+    pub fn only(&self, places: &[usize]) -> Profile {
+        let of = |columns: &[Column], first: usize| {
+            let kept = columns.iter().enumerate().filter(|(at, _)| places.contains(&(first + at)));
+            kept.map(|(_, column)| column.clone()).collect()
+        };
+        let (inputs, outputs) = (of(&self.inputs, 0), of(&self.outputs, self.inputs.len()));
+        Profile { inputs, outputs, ..self.clone() }
+    }
+
     /// Inputs, then outputs.
     pub fn columns(&self) -> impl Iterator<Item = &Column> + Clone {
         self.inputs.iter().chain(&self.outputs)
