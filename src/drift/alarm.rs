@@ -1,7 +1,7 @@
 //! When a column's drift is an alarm: it is both large and no chance, among
 //! all columns that were looked at, and lasts.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::score::Score;
 use super::significance::false_discoveries;
@@ -42,7 +42,7 @@ impl Default for AlarmRule {
 }
 
 /// From what nobody can tell to what is worst.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Too few rows.

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod columns;
 mod diff;
+mod embed;
 mod file;
 mod model;
 mod outputs;
@@ -36,6 +37,8 @@ enum Verb {
     Check(check::Check),
     /// Show what differs between two profiles
     Diff(diff::Diff),
+    /// Put a profile into an ONNX file, so that it goes wherever the file goes
+    Embed(embed::Embed),
     /// Make rules for Prometheus, that compare and alert over all gateways
     Rules(rules::Rules),
     /// Compare a file of rows with a profile, as the gateway compares live traffic
@@ -75,6 +78,7 @@ impl Profile {
             Verb::Build(build) => build.run(),
             Verb::Check(check) => check.run(),
             Verb::Diff(diff) => diff.run(),
+            Verb::Embed(embed) => embed.run(),
             Verb::Rules(rules) => rules.run(),
             Verb::Score(score) => score.run(),
         };

@@ -222,13 +222,13 @@ impl Evidence {
 /// back it stays behind from then on. Windows of a clock that was ahead would
 /// stand still otherwise.
 #[derive(Debug, Default)]
-struct Clock {
+pub(super) struct Clock {
     last: Option<i64>,
     time: i64,
 }
 
 impl Clock {
-    fn at(&mut self, now: i64) -> i64 {
+    pub(super) fn at(&mut self, now: i64) -> i64 {
         let passed = self.last.map_or(now, |last| now.saturating_sub(last).max(0));
         self.last = Some(now);
         self.time = self.time.saturating_add(passed);

@@ -8,6 +8,10 @@
 /// columns of 10 bins it is 1.2 MiB.
 pub(super) const MAX_WATCHED: usize = 512;
 
+/// Columns of a version that are compared with the champion's: it takes twice
+/// the memory of those that are only looked at.
+pub(super) const MAX_COMPARED: usize = 64;
+
 /// Columns of a version that have series.
 pub(super) const MAX_EXPORTED: usize = 64;
 
