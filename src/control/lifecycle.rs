@@ -206,6 +206,17 @@ impl Lifecycle {
             self.audit_overtaken(Some(overtaken));
         }
         self.want();
+        self.models.values().for_each(|model| model.renew_watches(&self.workshop));
+    }
+
+    /// Reads the profiles anew that the configuration names.
+    pub(super) fn read_profiles(&self) {
+        let is_named = |model: &&Model| {
+            let good = model.settings.good.as_ref();
+            good.is_some_and(|good| good.drift.profile.is_some())
+        };
+        let models = self.models.values().filter(is_named);
+        models.for_each(|model| model.renew_watches(&self.workshop));
     }
 
     fn tick(&mut self) {

@@ -3,9 +3,10 @@
 //! Whoever answered shows the rows to [`Drift::saw`]: few are counted there and
 //! then (`watch`, `tensors`, `counts`), many are handed to a thread (`worker`),
 //! which also looks at all counts every few seconds (`monitor`) and leaves what
-//! it found (`report`) for metrics (`reading`) and people. Versions that are not
-//! the champion are counted into the bins of its profile too (`against`), and
-//! compared with it (`pair`).
+//! it found (`report`) for metrics (`reading`) and people (`labels`). Versions
+//! that are not the champion are counted into the bins of its profile too
+//! (`against`), and compared with it (`pair`). What all of it may take is
+//! bounded (`room`).
 
 mod against;
 mod counts;
@@ -13,6 +14,8 @@ mod labels;
 mod monitor;
 mod pair;
 mod reading;
+#[cfg(test)]
+mod reading_tests;
 mod report;
 mod room;
 mod tap;

@@ -62,7 +62,7 @@ pub(super) fn publish(shared: &Arc<Shared>, options: &DriftOptions) {
 /// In the order of models and versions. A version that is being loaded anew is
 /// read where it serves still: counters that fall and rise again would be
 /// taken for traffic.
-fn readings(watches: &[Arc<Watch>], windows: usize) -> Vec<DriftReading> {
+pub(super) fn readings(watches: &[Arc<Watch>], windows: usize) -> Vec<DriftReading> {
     let mut watches: Vec<&Watch> = watches.iter().map(Arc::as_ref).collect();
     watches.dedup_by(|next, first| (&next.model, next.version) == (&first.model, first.version));
     let wishes: Vec<Wish<'_>> = watches.iter().map(|watch| wish(watch, windows)).collect();

@@ -38,7 +38,7 @@ impl DriftMetrics {
         let _ = self.source.set(source);
     }
 
-    fn readings(&self) -> Vec<DriftReading> {
+    pub(super) fn readings(&self) -> Vec<DriftReading> {
         self.source.get().map_or_else(Vec::new, |source| source())
     }
 }
