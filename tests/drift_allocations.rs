@@ -85,7 +85,10 @@ fn counting_the_rows_of_an_answer_allocates_nothing() {
     let found =
         Found { profile: profile(), digest: Digest::new([7; 32]), source: ProfileSource::Sidecar };
     let name = ModelName::parse("churn").expect("a name");
-    let watch = Watch::by(&name, Version::FIRST, found, &signature, 2);
+    let champion = Watch::by(&name, Version::FIRST, found.clone(), &signature, 2);
+    let watch = Watch::by(&name, Version::parse("2").expect("a version"), found, &signature, 2);
+    // Counted into the champion's bins as well.
+    watch.compare_with(Some(&champion), &signature, 2);
     let active = watch.active().expect("it fits");
 
     let tensor = |dtype, dims: &[i64], data: Vec<u8>| {
@@ -99,10 +102,10 @@ fn counting_the_rows_of_an_answer_allocates_nothing() {
     let rows = Rows { inputs: &inputs, wanted: &[0], outputs: &outputs };
 
     // The first rows of a role make the tallies, and a thread's first its number.
-    assert!(active.count(Role::Primary, rows));
+    assert!(watch.count(Role::Primary, rows));
     let before = COUNT.get();
     for _ in 0..10 {
-        assert!(active.count(Role::Primary, rows));
+        assert!(watch.cost(rows) > active.cost(rows) && watch.count(Role::Primary, rows));
     }
     assert_eq!(COUNT.get(), before);
     let total = active.total(Role::Primary).expect("rows came");

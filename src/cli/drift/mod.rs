@@ -34,7 +34,7 @@ pub(super) struct Drift {
     /// Write the bins of the features as a picture: of those named, else of the worst 12
     #[arg(long, value_name = "FILE", requires = "model")]
     svg: Option<PathBuf>,
-    /// Draw with blocks and colours also where that is no terminal
+    /// Draw bars of blocks also where standard output is no terminal
     #[arg(long, requires = "feature")]
     plot: bool,
     /// End with 6 where a feature has drifted, with 7 where nobody can tell: too few rows, or no profile
@@ -119,9 +119,9 @@ impl Drift {
     }
 
     fn style(&self) -> Style {
-        let blocks = self.plot || io::stdout().is_terminal();
+        let is_terminal = io::stdout().is_terminal();
         let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Style { blocks, colours: blocks && !is_plain }
+        Style { blocks: self.plot || is_terminal, colours: is_terminal && !is_plain }
     }
 }
 

@@ -126,7 +126,7 @@ mod tests {
     fn blocks_are_finer() {
         let feature = feature(&["a", "b"], &[640, 330], &[1, 0]);
         let lines = drawn(&feature, Style { blocks: true, colours: false });
-        assert!(lines[2].contains(&format!("{}▋", "█".repeat(26))), "{}", lines[2]);
+        assert!(lines[2].contains(&format!("{}▍ ", "█".repeat(26))), "{}", lines[2]);
         assert!(lines[4].contains(&format!("{}▋ ", "█".repeat(13))), "{}", lines[4]);
         let coloured = drawn(&feature, Style { blocks: true, colours: true });
         assert!(coloured[2].contains("\u{1b}[90m█") && coloured[3].contains("\u{1b}[34m█"));

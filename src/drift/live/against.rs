@@ -114,3 +114,96 @@ impl fmt::Debug for Against {
         f.debug_struct("Against").field("champion", &self.champion).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::tests::profile;
+    use super::super::watch::{Found, ProfileSource};
+    use super::*;
+    use crate::types::{Digest, ModelName};
+
+    fn column(name: &str, tensor: &str) -> Value {
+        json!({
+            "name": name, "tensor": tensor, "index": [0], "kind": "numeric", "edges": [1],
+            "counts": [1000, 1000], "min": 0, "max": 3, "p001": 0, "p999": 3, "mean": 1, "std": 1,
+        })
+    }
+
+    fn signature(inputs: &[&str]) -> Signature {
+        let spec = |name: &&str| json!({"name": name, "datatype": "FP32", "shape": [-1, 1]});
+        let inputs: Vec<Value> = inputs.iter().map(spec).collect();
+        serde_json::from_value(json!({"inputs": inputs, "outputs": []})).expect("a signature")
+    }
+
+    fn name() -> ModelName {
+        ModelName::parse("m").expect("a name")
+    }
+
+    fn version(number: u64) -> Version {
+        Version::parse(&number.to_string()).expect("a version")
+    }
+
+    /// A version whose profile has these columns, each of a tensor of its name.
+    fn watched(number: u64, columns: &[&str]) -> Arc<Watch> {
+        let inputs: Vec<Value> = columns.iter().map(|name| column(name, name)).collect();
+        let (digest, source) = (Digest::new([number as u8; 32]), ProfileSource::Sidecar);
+        let found = Found { profile: profile(&inputs, &[]), digest, source };
+        Watch::by(&name(), version(number), found, &signature(columns), 1)
+    }
+
+    #[test]
+    fn what_was_counted_goes_on_until_the_champion_changes() {
+        let (first, second) = (watched(1, &["a"]), watched(2, &["a"]));
+        let (candidate, of) = (watched(3, &["a"]), signature(&["a"]));
+        let beside = |champion: Option<&Arc<Watch>>| {
+            candidate.compare_with(champion, &of, 1);
+            candidate.against()
+        };
+        assert!(beside(None).is_none());
+        let before = beside(Some(&first)).expect("a champion");
+        let again = beside(Some(&first)).expect("a champion");
+        assert!(Arc::ptr_eq(&before, &again) && before.champion == version(1));
+        let after = beside(Some(&second)).expect("a champion");
+        assert_eq!((after.champion, after.is_counted()), (version(2), true));
+        assert!(beside(None).is_none());
+    }
+
+    #[test]
+    fn columns_are_compared_that_both_have() {
+        let champion = watched(1, &["a", "b", "c"]);
+        let candidate = Watch::none(&name(), version(2), "none was found".to_owned());
+        candidate.compare_with(Some(&champion), &signature(&["c", "a"]), 1);
+        let against = candidate.against().expect("a champion");
+        let counted = against.counted.as_ref().expect("a profile");
+        assert_eq!(counted.places, [0, 2]);
+        let compared: Vec<&str> = counted.profile.columns().map(|column| &*column.name).collect();
+        assert_eq!(compared, ["a", "c"]);
+        let misfits: Vec<&str> = against.misfits().iter().map(|own| &**own.column()).collect();
+        assert_eq!((misfits, against.left_out()), (vec!["b"], 0));
+        let mut names = against.columns();
+        names.sort();
+        assert_eq!(names.iter().map(|name| &**name).collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn many_columns_are_left_out() {
+        let names: Vec<String> = (0..MAX_COMPARED + 6).map(|at| format!("c{at}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (champion, candidate) = (watched(1, &names), watched(2, &names));
+        candidate.compare_with(Some(&champion), &signature(&names), 1);
+        let against = candidate.against().expect("a champion");
+        let counted = against.counted.as_ref().expect("a profile");
+        assert_eq!((counted.places.len(), against.left_out()), (MAX_COMPARED, 6));
+    }
+
+    #[test]
+    fn a_champion_without_a_profile_compares_nothing() {
+        let champion = Watch::none(&name(), version(1), "none was found".to_owned());
+        let candidate = watched(2, &["a"]);
+        candidate.compare_with(Some(&champion), &signature(&["a"]), 1);
+        let against = candidate.against().expect("a champion");
+        assert!(!against.is_counted() && against.comparison(Role::Primary).is_none());
+    }
+}

@@ -145,3 +145,59 @@ impl Side {
         self.rings.iter_mut().map(|rings| rings[window].total(time)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::profile;
+    use super::*;
+    use crate::drift::alarm::State;
+
+    const MINUTE: i64 = 60_000_000;
+    const START: i64 = 1_800_000_000_000_000;
+
+    fn ages() -> Profile {
+        let age = json!({
+            "name": "age", "tensor": "x", "index": [0], "kind": "numeric", "edges": [1, 2],
+            "counts": [1000, 1000, 1000], "min": 0, "max": 3, "p001": 0, "p999": 3, "mean": 1,
+            "std": 1,
+        });
+        profile(&[age], &[])
+    }
+
+    fn total(bins: [u64; 3]) -> Vec<Tally> {
+        vec![Tally::of(bins.to_vec())]
+    }
+
+    /// State, the champion's counts and the candidate's in a window.
+    fn seen(comparison: &Comparison, window: usize) -> (State, &[u64], &[u64]) {
+        let window = &comparison.features[0].windows[window];
+        (window.state, &window.champion, &window.counts)
+    }
+
+    #[test]
+    fn both_are_counted_from_the_same_moment_on() {
+        let (profile, options) = (ages(), DriftOptions::default());
+        let before = total([90_000, 0, 0]);
+        let mut pair = Pair::new(&profile, before.clone(), START, &options);
+        let mut step = |minute: i64, champion: [u64; 3], candidate: Option<[u64; 3]>| {
+            let (now, candidate) = (START + minute * MINUTE, candidate.map(total));
+            let [primary, shadow] =
+                pair.step(&profile, now, &total(champion), [None, candidate], &options);
+            assert!(primary.is_none(), "no rows came");
+            shadow
+        };
+        assert!(step(0, [90_000, 0, 0], None).is_none());
+        let found = step(1, [90_500, 500, 500], Some([500, 500, 500])).expect("rows came");
+        assert_eq!((found.since, found.at), (START, START + MINUTE));
+        assert_eq!(seen(&found, 0), (State::Ok, &[500; 3][..], &[500; 3][..]));
+        let found = step(2, [90_500, 500, 500], Some([500, 500, 5500])).expect("rows came");
+        assert_eq!(seen(&found, 0), (State::Drifted, &[500; 3][..], &[500, 500, 5500][..]));
+        assert_eq!((found.state, found.features[0].state), (State::Drifted, State::Drifted));
+        // An hour later the day alone remembers.
+        let found = step(90, [90_500, 500, 500], Some([500, 500, 5500])).expect("rows came");
+        assert_eq!(seen(&found, 0), (State::Insufficient, &[0; 3][..], &[0; 3][..]));
+        assert_eq!(seen(&found, 1).0, State::Drifted);
+    }
+}

@@ -201,11 +201,6 @@ impl Watch {
 }
 
 impl Active {
-    /// Counts rows; as [`Watch::count`].
-    pub fn count(&self, role: Role, rows: Rows<'_>) -> bool {
-        self.tap.count(role, rows)
-    }
-
     /// Whether rows of a role came.
     pub(super) fn has_seen(&self, role: Role) -> bool {
         self.tap.has_seen(role)

@@ -19,13 +19,13 @@ const AMONG: (f64, f64) = (380.0, 260.0);
 /// Pixels of the title, and around the bars of a feature.
 const TITLE: f64 = 40.0;
 const ABOVE: f64 = 48.0;
-const BELOW: f64 = 64.0;
-const LEFT: f64 = 48.0;
+const BELOW: f64 = 72.0;
+const LEFT: f64 = 56.0;
 const RIGHT: f64 = 16.0;
 
 /// Characters that a heading and the label of a bin have room for.
 const HEADING: usize = 48;
-const LABEL: usize = 12;
+const LABEL: usize = 15;
 
 const STYLE: &str = "\
 .ground{fill:#ffffff}.text{fill:#1f2328}.faint{fill:#59636e}.line{stroke:#d1d9e0}\
@@ -158,7 +158,7 @@ fn grid(svg: &mut String, bars: Place, top: f64) {
 
 /// The least of a few round shares that is not below `share`.
 fn scale(share: f64) -> f64 {
-    const ROUND: [f64; 7] = [0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8];
+    const ROUND: [f64; 8] = [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8];
     ROUND.into_iter().find(|round| share <= *round).unwrap_or(1.0)
 }
 
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn the_scale_is_round_and_high_enough() {
-        for (share, top) in [(0.0, 0.02), (0.02, 0.02), (0.3, 0.4), (0.81, 1.0), (1.0, 1.0)] {
+        for (share, top) in [(0.0, 0.02), (0.02, 0.02), (0.31, 0.4), (0.81, 1.0), (1.0, 1.0)] {
             assert_eq!(scale(share), top);
         }
     }
