@@ -38,17 +38,17 @@ fn person() -> Graph {
 
 /// What it was trained on: ages, numbers of doors and plans; and what it answered.
 fn profile() -> Value {
-    let numeric = |name: &str, tensor: &str, edges: [i32; 2], ends: [i32; 2]| {
+    let numeric = |name: &str, tensor: &str, edges: [i32; 2], ends: [i32; 2], counts: [u32; 3]| {
         json!({
             "name": name, "tensor": tensor, "index": [0], "kind": "numeric", "edges": edges,
-            "counts": [500, 700, 300], "min": ends[0], "max": ends[1], "p001": ends[0],
+            "counts": counts, "min": ends[0], "max": ends[1], "p001": ends[0],
             "p999": ends[1], "mean": (edges[0] + edges[1]) / 2, "std": 10,
         })
     };
     json!({
         "schema": "modelgate.drift.profile/v1", "model": "person",
         "inputs": [
-            numeric("age", "x", [20, 40], [0, 80]),
+            numeric("age", "x", [20, 40], [0, 80], [500, 700, 300]),
             {
                 "name": "doors", "tensor": "x", "index": [1], "kind": "values", "values": [2, 4],
                 "counts": [800, 690], "other": 10, "dictionary": [3], "min": 2, "max": 4,
@@ -59,7 +59,7 @@ fn profile() -> Value {
                 "counts": [800, 690], "other": 10, "dictionary": ["c"],
             },
         ],
-        "outputs": [numeric("older", "y", [-40, -20], [-80, 0])],
+        "outputs": [numeric("older", "y", [-40, -20], [-80, 0], [300, 700, 500])],
     })
 }
 

@@ -20,20 +20,21 @@ fn a_version_without_a_profile_that_fits_serves_and_says_so() {
         let asked = Predict { model: model.to_owned(), ..predict(&[(10.0, 2.0, "a")]) };
         asked.ask(&gateway, Face::Grpc).expect("an answer");
     }
-    let scrape = Scrape::of(gateway.ops);
+    let counted = |scrape: &Scrape| bins(scrape, &[("feature", "age")], 3) == [1.0, 0.0, 0.0];
+    let scrape = page_where(&gateway, "the row of one model", counted);
     for (model, has) in [("misfit", 0.0), ("broken", 0.0), ("bare", 0.0), ("person", 1.0)] {
         assert_eq!(state(&scrape, model, "active"), has, "{model}");
         assert_eq!(state(&scrape, model, "none"), 1.0 - has, "{model}");
         assert_eq!(scrape.sum("modelgate_drift_profile_info", &[("model", model)]), has, "{model}");
     }
-    assert_eq!(bins(&scrape, &[("feature", "age")], 3), [1.0, 0.0, 0.0], "of one model");
 }
 
 #[test]
 fn series_go_with_their_version() {
     let models = Registry::new();
     profiled(models.path(), 1);
-    let gateway = Launch::new().models(models.path()).start();
+    let config = "models: {defaults: {keep_previous: 0}}";
+    let gateway = Launch::new().models(models.path()).config(config).start();
     ask(&gateway, Face::Json, &[(10.0, 2.0, "a")]);
     profiled(models.path(), 2);
     post(&gateway, "registry/events", json!({}));
@@ -46,8 +47,9 @@ fn series_go_with_their_version() {
     assert!(of(&scrape, "2") > 0);
     assert_eq!(bins(&scrape, &[("feature", "age")], 3), [0.0; 3], "it counts from nothing");
     ask(&gateway, Face::Json, &[(30.0, 2.0, "a")]);
-    let scrape = Scrape::of(gateway.ops);
-    assert_eq!(bins(&scrape, &[("feature", "age"), ("version", "2")], 3), [0.0, 1.0, 0.0]);
+    page_where(&gateway, "its row", |scrape| {
+        bins(scrape, &[("feature", "age"), ("version", "2")], 3) == [0.0, 1.0, 0.0]
+    });
 }
 
 #[test]
