@@ -3,10 +3,12 @@
 //! Whoever answered shows the rows to [`Drift::saw`]: few are counted there and
 //! then (`watch`, `tensors`, `counts`), many are handed to a thread (`worker`),
 //! which also looks at all counts every few seconds (`monitor`) and leaves what
-//! it found (`report`) for metrics (`reading`) and people.
+//! it found (`report`) for metrics (`reading`) and people. That thread also
+//! learns the profile (`learn`) of a version that brought none (`warming`).
 
 mod counts;
 mod labels;
+mod learn;
 mod monitor;
 mod reading;
 mod report;
@@ -14,6 +16,7 @@ mod room;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod warming;
 mod watch;
 mod worker;
 
@@ -30,8 +33,10 @@ use crate::background::Handover;
 use crate::telemetry::{DriftDrop, DriftMetrics};
 use crate::types::Tensor;
 
+pub use learn::{LearningBounds, Phase, Progress, Subjects};
 pub use monitor::Monitor;
 pub use report::{Bin, Feature, InWindow, Report};
+pub use warming::{Warming, learnt};
 pub use watch::{Active, Found, ProfileSource, Role, Rows, Standing, Watch};
 
 /// Numbers that are counted by the thread that answered: some microseconds.
@@ -141,20 +146,22 @@ impl Drift {
     /// Counts rows, or hands them over, or drops and counts them. Never waits,
     /// wakes nobody, takes no lock that it would wait for.
     pub fn saw(&self, watch: &Arc<Watch>, role: Role, rows: Rows<'_>) {
-        let Some(active) = watch.active() else { return };
+        let Some(active) = watch.active() else { return self.teach(watch, role, rows) };
         if active.cost(rows) <= MOST_AT_ONCE {
             if !active.count(role, rows) {
                 self.shared.metrics.dropped(DriftDrop::Busy);
             }
             return;
         }
-        self.shared.offer(Seen {
-            watch: Arc::clone(watch),
-            role,
-            inputs: rows.inputs.iter().cloned().collect(),
-            wanted: rows.wanted.iter().copied().collect(),
-            outputs: rows.outputs.iter().cloned().collect(),
-        });
+        self.shared.offer(Seen::new(watch, role, rows));
+    }
+
+    /// Lets a version learn from rows, as many as it wants at this moment.
+    fn teach(&self, watch: &Arc<Watch>, role: Role, rows: Rows<'_>) {
+        if let Some(learner) = watch.learner().filter(|learner| learner.wants()) {
+            learner.took(rows.inputs.first().map_or(1, tensors::rows));
+            self.shared.offer(Seen::new(watch, role, rows));
+        }
     }
 }
 
@@ -208,6 +215,16 @@ impl Shared {
 }
 
 impl Seen {
+    fn new(watch: &Arc<Watch>, role: Role, rows: Rows<'_>) -> Seen {
+        Seen {
+            watch: Arc::clone(watch),
+            role,
+            inputs: rows.inputs.iter().cloned().collect(),
+            wanted: rows.wanted.iter().copied().collect(),
+            outputs: rows.outputs.iter().cloned().collect(),
+        }
+    }
+
     fn bytes(&self) -> usize {
         self.inputs.iter().chain(&self.outputs).map(|tensor| tensor.data().len()).sum()
     }

@@ -8,8 +8,9 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::monitor::Monitor;
+use super::warming::{ASK_EVERY, Warming};
 use super::watch::{Role, Watch};
-use super::{DriftOptions, Shared};
+use super::{DriftOptions, Seen, Shared};
 use crate::background;
 use crate::telemetry::DriftDrop;
 
@@ -29,14 +30,10 @@ pub(super) fn start(shared: Arc<Shared>, options: DriftOptions) -> io::Result<Th
 fn work(shared: &Shared, options: &DriftOptions) {
     background::be_nice(NICE);
     let mut monitors = HashMap::new();
-    let mut last = Instant::now();
+    let (mut last, mut asked) = (Instant::now(), Instant::now());
     while !shared.closed.load(Ordering::Relaxed) {
         while let Some(seen) = shared.take() {
-            let counted =
-                seen.watch.active().is_some_and(|active| active.count(seen.role, seen.rows()));
-            if !counted {
-                shared.metrics.dropped(DriftDrop::Busy);
-            }
+            take_in(&seen, shared);
             if last.elapsed() >= options.every {
                 break;
             }
@@ -45,7 +42,21 @@ fn work(shared: &Shared, options: &DriftOptions) {
             last = Instant::now();
             look(&shared.watches(), &mut monitors, now_us(), options);
         }
+        if asked.elapsed() >= ASK_EVERY {
+            asked = Instant::now();
+            shared.watches().iter().filter_map(|watch| watch.learner()).for_each(Warming::ask);
+        }
         thread::park_timeout(PAUSE.min(options.every));
+    }
+}
+
+fn take_in(seen: &Seen, shared: &Shared) {
+    let watch = &seen.watch;
+    if let Some(learner) = watch.learner() {
+        return learner.learn((&watch.model, watch.version), seen.rows(), now_us());
+    }
+    if !watch.active().is_some_and(|active| active.count(seen.role, seen.rows())) {
+        shared.metrics.dropped(DriftDrop::Busy);
     }
 }
 
