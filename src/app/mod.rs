@@ -186,6 +186,7 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         telemetry,
         recording,
         drift,
+        learnt: config.server.data.join("drift"),
     };
     let declared = routes::declared(&config, folder.as_ref());
     let setup = wire::setup(&config, sources.clone(), declared);

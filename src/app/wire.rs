@@ -12,7 +12,7 @@ use crate::control::{
     DeclaredRoute, DriftSettings, LabelTarget, ModelSettings, Setup, VersionPolicy,
 };
 use crate::drift::Window;
-use crate::drift::live::DriftOptions;
+use crate::drift::live::{DriftOptions, LearningBounds};
 use crate::engine;
 use crate::predictions::{Level, Recording};
 use crate::quality::index::Bounds;
@@ -80,7 +80,12 @@ pub(super) fn model_settings(
         session: session(&settings.session),
         labels: settings.labels,
         recording: Arc::new(config.predictions.policy(name, &settings.features)),
-        drift: DriftSettings { enabled: drift.enabled, profile: drift.profile },
+        drift: DriftSettings {
+            enabled: drift.enabled,
+            profile: drift.profile,
+            bootstrap: drift.bootstrap.then(|| bootstrap(config)).flatten(),
+            features: settings.features,
+        },
         versions: versions(&serving.versions),
         keep_previous: serving.keep_previous,
         explicit: serving.mode == config::Mode::Explicit,
@@ -113,6 +118,18 @@ pub(super) fn quality(config: &Config, recording: &Recording) -> QualityOptions 
         declare: Arc::new(move |name| models.get(name).cloned().unwrap_or_default()),
         log,
     }
+}
+
+/// How profiles are learnt from traffic; none where they are not.
+fn bootstrap(config: &Config) -> Option<LearningBounds> {
+    let bootstrap = &config.drift.bootstrap;
+    let us = |ms: u64| i64::try_from(ms.saturating_mul(1000)).unwrap_or(i64::MAX);
+    bootstrap.enabled.then_some(LearningBounds {
+        survey_rows: bootstrap.survey_rows,
+        survey_us: us(bootstrap.survey_ms),
+        count_rows: bootstrap.count_rows,
+        count_us: us(bootstrap.count_ms),
+    })
 }
 
 /// How traffic is compared with profiles, by `threads` threads.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::bootstrap;
 use super::decide::Content;
 use super::load;
 use super::loader::Loader;
@@ -68,6 +69,8 @@ pub(super) struct Workshop {
     pub(super) loader: Loader,
     pub(super) recording: Arc<Recording>,
     pub(super) drift: Arc<Drift>,
+    /// The folder of what is learnt from traffic.
+    learnt: PathBuf,
     /// What the cache must not lose: it is served, or kept for a rollback.
     pub(super) keep: Mutex<HashSet<Digest>>,
     fetching: Semaphore,
@@ -81,7 +84,7 @@ impl Workshop {
         telemetry: Arc<Telemetry>,
         loader: Loader,
         recording: Arc<Recording>,
-        drift: Arc<Drift>,
+        (drift, learnt): (Arc<Drift>, PathBuf),
     ) -> Workshop {
         Workshop {
             library,
@@ -90,10 +93,16 @@ impl Workshop {
             loader,
             recording,
             drift,
+            learnt,
             keep: Mutex::default(),
             fetching: Semaphore::new(FETCHES),
             probing: Semaphore::new(PROBES),
         }
+    }
+
+    /// Where the profile of a version is kept that is learnt from its traffic.
+    pub(super) fn learnt(&self, model: &ModelName, content: Content) -> PathBuf {
+        bootstrap::file(&self.learnt, model, content.version, &content.digest)
     }
 
     fn kept(&self) -> HashSet<Digest> {
@@ -284,6 +293,7 @@ impl BringUp {
         let job = load::Job {
             library: self.workshop.library,
             folder,
+            learnt: self.workshop.learnt(&self.model, self.content),
             name: self.model.clone(),
             version: self.content.version,
             settings: Arc::clone(&self.settings),

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,8 @@ pub struct Parts {
     pub telemetry: Arc<Telemetry>,
     pub recording: Arc<Recording>,
     pub drift: Arc<Drift>,
+    /// The folder of what is learnt from traffic.
+    pub learnt: PathBuf,
 }
 
 /// How far the start has come.
@@ -108,10 +111,11 @@ pub fn start(parts: Parts, setup: Setup) -> io::Result<(Control, watch::Receiver
     let (news, incoming) = mpsc::channel(NEWS);
     let (heard, answers) = mpsc::channel(NEWS);
     let (loads, watching) = watch::channel(Loads::default());
-    let Parts { library, cache, journal, catalog, telemetry, recording, drift } = parts;
+    let Parts { library, cache, journal, catalog, telemetry, recording, drift, learnt } = parts;
     let (of, shards) = (Arc::clone(&catalog), drift.shards());
     drift.set_champions(Box::new(move || champions::tell(&of, shards)));
-    let workshop = Arc::new(Workshop::new(library, cache, telemetry, loader, recording, drift));
+    let workshop =
+        Arc::new(Workshop::new(library, cache, telemetry, loader, recording, (drift, learnt)));
     let mut lifecycle = Lifecycle {
         setup: setup.clone(),
         round: 0,

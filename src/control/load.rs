@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::profiles::fit_watch;
+use super::profiles::{Files, fit_watch};
 use super::settings::ModelSettings;
 use crate::admission::Limiter;
 use crate::drift::live::Drift;
@@ -22,6 +22,8 @@ const GOLDEN_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Job {
     pub(super) library: Library,
     pub(super) folder: PathBuf,
+    /// Where a profile that is learnt from its traffic is kept.
+    pub(super) learnt: PathBuf,
     pub(super) name: ModelName,
     pub(super) version: Version,
     pub(super) settings: Arc<ModelSettings>,
@@ -65,7 +67,8 @@ impl Job {
         }
         let servable = Servable::new(loaded, self.model_metrics, self.limiter);
         fit_recorder(&servable, &self.recording, &self.digest, &self.settings.recording);
-        fit_watch(&servable, &self.drift, &self.settings.drift, &self.folder);
+        let files = Files { folder: self.folder, learnt: self.learnt };
+        fit_watch(&servable, &self.drift, &self.settings.drift, &files);
         Ok(servable)
     }
 }

@@ -6,6 +6,7 @@
 //! `load`, `profiles`, `drain`, `report`, `journal`). `routes` is what names stand for
 //! beside models.
 
+mod bootstrap;
 mod bring_up;
 mod carry_out;
 mod champions;

@@ -12,7 +12,7 @@ use super::decide::{Content, Facts, InstanceId, Needs, Plan, Standing};
 use super::journal::Remembered;
 use super::load::fit_recorder;
 use super::memory::Share;
-use super::profiles::fit_watch;
+use super::profiles::{Files, fit_watch};
 use super::routes::{ModelView, Underway};
 use super::settings::{LabelTarget, ModelSettings, number_of};
 use super::status::{ModelStatus, ProbeStatus, VersionStatus};
@@ -247,8 +247,9 @@ impl Model {
             };
             let (servable, settings) = (Arc::clone(servable), settings.clone());
             let drift = Arc::clone(&workshop.drift);
+            let files = Files { folder, learnt: workshop.learnt(&self.name, id.content) };
             // It reads files.
-            tokio::task::spawn_blocking(move || fit_watch(&servable, &drift, &settings, &folder));
+            tokio::task::spawn_blocking(move || fit_watch(&servable, &drift, &settings, &files));
         }
     }
 

@@ -5,16 +5,20 @@
 //! 2. `profile.json` beside the model
 //! 3. `drift_profile.json` beside the model, where an `MLmodel` is there too
 //! 4. the metadata of the ONNX file
+//!
+//! Where there is none, one may be learnt from live traffic.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use super::bootstrap::subjects;
 use super::settings::DriftSettings;
-use crate::drift::live::{Drift, Found, ProfileSource, Standing, Watch};
+use crate::drift::live::{Drift, Found, ProfileSource, Standing, Watch, learnt};
 use crate::drift::profile::{MAX_PROFILE_BYTES, METADATA_KEY, Profile};
 use crate::drift::{Misfit, ProfileError};
 use crate::onnx::{self, ScanError};
@@ -72,6 +76,14 @@ struct Text {
     source: ProfileSource,
 }
 
+/// Where the files of a version are.
+pub(super) struct Files {
+    /// Those it came with.
+    pub(super) folder: PathBuf,
+    /// The profile that was learnt from its traffic, or will be.
+    pub(super) learnt: PathBuf,
+}
+
 /// Gives a version what its traffic is compared with, unless it has that
 /// already, with its counts. Does I/O. A profile that cannot be used keeps no
 /// version from serving: its watch says why, and so does the log.
@@ -79,15 +91,15 @@ pub(super) fn fit_watch(
     servable: &Servable,
     drift: &Drift,
     settings: &DriftSettings,
-    folder: &Path,
+    files: &Files,
 ) {
     if !drift.is_on() || !settings.enabled {
         return servable.watch.store(None);
     }
     let before = servable.watch.load_full();
     let (name, version) = (servable.name(), servable.version());
-    let files = |name: &str| Some(folder.join(name));
-    let found = match find(settings.profile.as_deref(), files) {
+    let beside = |name: &str| Some(files.folder.join(name));
+    let found = match find(settings.profile.as_deref(), beside) {
         Ok(Some(text)) if before.as_ref().is_some_and(|watch| is_by(watch, &text)) => return,
         Ok(Some(text)) => judge(text, name, Some(servable.signature())).map(Some),
         Ok(None) => Ok(None),
@@ -95,10 +107,11 @@ pub(super) fn fit_watch(
     };
     let watch = match found {
         Ok(Some(found)) => {
-            warn_of_another_graph(servable, &found, &folder.join(MODEL_FILE));
+            warn_of_another_graph(servable, &found, &files.folder.join(MODEL_FILE));
             Watch::by(name, version, found, servable.signature(), drift.shards())
         }
-        Ok(None) => Watch::none(name, version, "the version has no profile".to_owned()),
+        Ok(None) if before.as_ref().is_some_and(|watch| learns(watch, settings)) => return,
+        Ok(None) => bootstrapped(servable, drift, settings, &files.learnt),
         Err(fault) => {
             let watch = Watch::none(name, version, fault.to_string());
             if !before.as_ref().is_some_and(|before| is_none_alike(before, &watch)) {
@@ -135,6 +148,39 @@ pub fn check_profile(
     }
 }
 
+/// What was learnt from a version's traffic, or what learns from it.
+fn bootstrapped(
+    servable: &Servable,
+    drift: &Drift,
+    settings: &DriftSettings,
+    file: &Path,
+) -> Arc<Watch> {
+    let (name, version, signature) = (servable.name(), servable.version(), servable.signature());
+    let none = |reason: &str| Watch::none(name, version, reason.to_owned());
+    let Some(bounds) = settings.bootstrap else { return none("the version has no profile") };
+    let found = learnt(file, name).filter(|found| found.profile.misfits(signature).is_empty());
+    if let Some(found) = found {
+        return Watch::by(name, version, found, signature, drift.shards());
+    }
+    match subjects(signature, &settings.features) {
+        Some(subjects) => {
+            tracing::info!(model = %name, %version, "learning a profile from live traffic");
+            let place = (file.to_owned(), drift.shards());
+            Watch::learning((name, version), bounds, subjects, signature, place)
+        }
+        None => none(
+            "the version has no profile, and none of its inputs is a table of at most 512 \
+             columns that one could be learnt of",
+        ),
+    }
+}
+
+/// Whether a version learns its profile, or has learnt it, and is to go on so.
+fn learns(watch: &Watch, settings: &DriftSettings) -> bool {
+    let is_learnt = watch.active().is_some_and(|active| active.source == ProfileSource::Bootstrap);
+    settings.bootstrap.is_some() && (is_learnt || watch.warming().is_some())
+}
+
 fn is_by(watch: &Watch, text: &Text) -> bool {
     let is_same = |digest, source| (digest, source) == (text.digest, text.source);
     watch.active().is_some_and(|active| is_same(active.digest, active.source))
@@ -143,7 +189,7 @@ fn is_by(watch: &Watch, text: &Text) -> bool {
 fn is_none_alike(before: &Watch, after: &Watch) -> bool {
     let reason = |watch: &Watch| match &watch.standing {
         Standing::None { reason } => Some(reason.clone()),
-        Standing::Active(_) => None,
+        Standing::Warming(_) | Standing::Active(_) => None,
     };
     reason(before).is_some_and(|before| reason(after) == Some(before))
 }

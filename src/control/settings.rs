@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::decide::VersionPolicy;
+use crate::drift::live::LearningBounds;
 use crate::engine::{ProbeLimits, SessionOptions};
 use crate::predictions::Policy;
 use crate::registry::Source;
@@ -46,6 +47,10 @@ pub struct DriftSettings {
     pub enabled: bool,
     /// A profile for all its versions; else each has its own.
     pub profile: Option<PathBuf>,
+    /// How one is learnt from traffic where there is none; none where it is not.
+    pub bootstrap: Option<LearningBounds>,
+    /// Names of an input's columns, by input.
+    pub features: BTreeMap<String, Vec<String>>,
 }
 
 /// What a label stands for.

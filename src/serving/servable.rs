@@ -163,9 +163,9 @@ impl Servable {
         &self.loaded.metrics
     }
 
-    /// Whether its traffic is compared with a profile.
+    /// Whether its next rows are compared with a profile, or teach one.
     pub fn is_watched(&self) -> bool {
-        self.watch.load().as_ref().is_some_and(|watch| watch.active().is_some())
+        self.watch.load().as_ref().is_some_and(|watch| watch.wants_rows())
     }
 
     /// The version's text form, as it stands in answers.

@@ -3,10 +3,10 @@
 use super::sample::Sample;
 
 /// Blocks of rows, at most.
-const MAX_BLOCKS: u64 = 50;
+pub(super) const MAX_BLOCKS: u64 = 50;
 
 /// Rows of a block, at least: about those of a window.
-const BLOCK_ROWS: u64 = 300;
+pub(super) const BLOCK_ROWS: u64 = 300;
 
 /// Times of which edges are made: all of them up to so many, else a sample.
 const MOST_TIMES: usize = 1 << 20;

@@ -42,14 +42,7 @@ impl Count {
         self.seen += 1;
         // Data that changed between the passes may have more; `finish` tells.
         let last = self.blocks.len() - 1;
-        let tally = &mut self.blocks[block.min(last)];
-        match value {
-            Value::Missing => tally.note(Rate::Missing),
-            Value::Number(number) => {
-                self.bins.count_number(rounded(&self.spec, number), tally);
-            }
-            Value::Text(text) => self.bins.count_text(text.as_bytes(), tally),
-        }
+        see(&self.spec, &self.bins, &mut self.blocks[block.min(last)], value);
     }
 
     /// The one that the next value belongs to: all are of the same size, but for one row.
@@ -66,24 +59,43 @@ impl Count {
         if self.seen != self.rows {
             return Err(BuildError::Changed(self.spec.name, self.rows, self.seen));
         }
-        let mut all = Tally::new(self.bins.count());
-        self.blocks.iter().for_each(|block| all.merge(block));
-        let mut reference = Tally::of(all.bins().to_vec());
-        reference.set(Rate::Missing, all.rate(Rate::Missing));
-        reference.set(Rate::Invalid, all.rate(Rate::Invalid));
-        let blocks: Vec<Vec<u64>> = self.blocks.iter().map(|block| block.bins().to_vec()).collect();
-        Ok(Column {
-            name: self.spec.name,
-            tensor: self.spec.tensor,
-            index: self.spec.index,
-            kind: kind_of(self.spec.kind, &self.bins),
-            derived: self.spec.derived,
-            bins: self.bins,
-            reference,
-            summary: self.summary,
-            dispersion: dispersion(&blocks),
-            log: self.spec.log,
-        })
+        Ok(counted(self.spec, self.bins, self.summary, &self.blocks))
+    }
+}
+
+/// Counts a value as the tensor would hold it.
+pub(super) fn see(spec: &ColumnSpec, bins: &Bins, tally: &mut Tally, value: Value<'_>) {
+    match value {
+        Value::Missing => tally.note(Rate::Missing),
+        Value::Number(number) => bins.count_number(rounded(spec, number), tally),
+        Value::Text(text) => bins.count_text(text.as_bytes(), tally),
+    }
+}
+
+/// The column of what was counted in blocks of rows, in the order of their time.
+pub(super) fn counted(
+    spec: ColumnSpec,
+    bins: Bins,
+    summary: Option<Summary>,
+    blocks: &[Tally],
+) -> Column {
+    let mut all = Tally::new(bins.count());
+    blocks.iter().for_each(|block| all.merge(block));
+    let mut reference = Tally::of(all.bins().to_vec());
+    reference.set(Rate::Missing, all.rate(Rate::Missing));
+    reference.set(Rate::Invalid, all.rate(Rate::Invalid));
+    let blocks: Vec<Vec<u64>> = blocks.iter().map(|block| block.bins().to_vec()).collect();
+    Column {
+        name: spec.name,
+        tensor: spec.tensor,
+        index: spec.index,
+        kind: kind_of(spec.kind, &bins),
+        derived: spec.derived,
+        bins,
+        reference,
+        summary,
+        dispersion: dispersion(&blocks),
+        log: spec.log,
     }
 }
 

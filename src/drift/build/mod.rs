@@ -2,10 +2,12 @@
 //! ([`Survey`]), once to count into them ([`Count`]). Both take one value at a
 //! time, so a reader of files feeds any number of columns in two passes over
 //! its row groups, in bounded memory. Rows that do not come in the order of
-//! their time are put into blocks of it by [`Times`] and [`Blocks`].
+//! their time are put into blocks of it by [`Times`] and [`Blocks`]. Live rows
+//! come once, so that others are counted than were surveyed ([`Running`]).
 
 mod blocks;
 mod count;
+mod running;
 mod sample;
 mod survey;
 
@@ -18,6 +20,7 @@ use super::profile::{Column, Kind};
 
 pub use blocks::{Blocks, Times};
 pub use count::Count;
+pub use running::Running;
 pub use survey::Survey;
 
 /// One value of a column, as data has it.
@@ -72,6 +75,9 @@ pub struct BuildOptions {
     /// Values of a column up to which edges are exact; of more, a sample of
     /// so many gives them. Counts are exact in any case. 8 bytes each.
     pub most_values: usize,
+    /// Different texts that are told apart. Those that come first once there
+    /// are more have no bin: the frequent ones come early.
+    pub most_texts: usize,
     /// Rows come in the order of their time, or [`Blocks`] tell it, so that
     /// blocks of them tell the dispersion.
     pub is_ordered: bool,
@@ -84,6 +90,7 @@ impl Default for BuildOptions {
             least_share: 0.005,
             least_rows: 5,
             most_values: 1 << 20,
+            most_texts: 100_000,
             is_ordered: false,
         }
     }

@@ -5,15 +5,12 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use super::count::Count;
+use super::running::Running;
 use super::sample::{Sample, quantile};
 use super::{BuildError, BuildOptions, ColumnSpec, Value, rounded};
 use crate::drift::bins::{Bins, CategoryBins, EdgeBins, MAX_BINS, Scale, ValueBins};
 use crate::drift::profile::{Kind, Summary};
 use crate::drift::validate::{MAX_DICTIONARY, MAX_TEXT};
-
-/// Different texts that are told apart. Those that come first once there are
-/// more have no bin: the frequent ones come early.
-const MAX_DISTINCT: usize = 100_000;
 
 /// Looks at every value of a column once.
 pub struct Survey {
@@ -58,7 +55,7 @@ impl Survey {
             mean: 0.0,
             squares: 0.0,
         };
-        let texts = Distinct { counts: HashMap::new(), most: MAX_DISTINCT, has_more: false };
+        let texts = Distinct { counts: HashMap::new(), most: options.most_texts, has_more: false };
         Survey { spec, options, rows: 0, numbers, texts }
     }
 
@@ -83,11 +80,23 @@ impl Survey {
     /// # Errors
     /// Where no bins fit.
     pub fn finish(mut self) -> Result<Count, BuildError> {
+        let (bins, summary) = self.bins()?;
+        Ok(Count::new(self.spec, self.options, bins, summary, self.rows))
+    }
+
+    /// The bins, ready for other rows than these to be counted into.
+    ///
+    /// # Errors
+    /// As [`Survey::finish`].
+    pub fn finish_for_others(mut self) -> Result<Running, BuildError> {
+        let (bins, summary) = self.bins()?;
+        Ok(Running::new(self.spec, bins, summary))
+    }
+
+    fn bins(&mut self) -> Result<(Bins, Option<Summary>), BuildError> {
         let is_of_texts = self.spec.kind == Kind::Categorical
             || self.spec.kind == Kind::Class && self.numbers.count == 0;
-        let (bins, summary) =
-            if is_of_texts { (self.categories()?, None) } else { self.bins_of_numbers()? };
-        Ok(Count::new(self.spec, self.options, bins, summary, self.rows))
+        if is_of_texts { Ok((self.categories()?, None)) } else { self.bins_of_numbers() }
     }
 
     fn bins_of_numbers(&mut self) -> Result<(Bins, Option<Summary>), BuildError> {

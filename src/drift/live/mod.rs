@@ -6,11 +6,13 @@
 //! it found (`report`) for metrics (`reading`) and people (`labels`). Versions
 //! that are not the champion are counted into the bins of its profile too
 //! (`against`), and compared with it (`pair`). What all of it may take is
-//! bounded (`room`).
+//! bounded (`room`). It also learns the profile (`learn`) of a version that
+//! brought none (`warming`).
 
 mod against;
 mod counts;
 mod labels;
+mod learn;
 mod monitor;
 mod pair;
 mod reading;
@@ -22,6 +24,7 @@ mod tap;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod warming;
 mod watch;
 mod worker;
 
@@ -39,9 +42,11 @@ use crate::telemetry::{DriftDrop, DriftMetrics};
 use crate::types::Tensor;
 
 pub use against::Against;
+pub use learn::{LearningBounds, Phase, Progress, Subjects};
 pub use monitor::Monitor;
 pub use report::{Bin, Compared, ComparedIn, Comparison, Feature, InWindow, Report};
 pub use tap::Rows;
+pub use warming::{Warming, learnt};
 pub use watch::{Active, Found, ProfileSource, Role, Standing, Watch};
 
 /// Numbers that are counted by the thread that answered: some microseconds.
@@ -98,9 +103,17 @@ struct Shared {
     metrics: Arc<DriftMetrics>,
 }
 
+/// What rows wait for. A version that learns is counted beside the champion too.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    Count,
+    Learn,
+}
+
 /// Rows that wait to be counted. Shares the bytes of their tensors.
 struct Seen {
     watch: Arc<Watch>,
+    purpose: Purpose,
     role: Role,
     inputs: SmallVec<[Tensor; 2]>,
     wanted: SmallVec<[usize; 2]>,
@@ -160,6 +173,7 @@ impl Drift {
     /// Counts rows, or hands them over, or drops and counts them. Never waits,
     /// wakes nobody, takes no lock that it would wait for.
     pub fn saw(&self, watch: &Arc<Watch>, role: Role, rows: Rows<'_>) {
+        self.teach(watch, role, rows);
         let Some(cost) = watch.cost(rows) else { return };
         if cost <= MOST_AT_ONCE {
             if !watch.count(role, rows) {
@@ -167,13 +181,15 @@ impl Drift {
             }
             return;
         }
-        self.shared.offer(Seen {
-            watch: Arc::clone(watch),
-            role,
-            inputs: rows.inputs.iter().cloned().collect(),
-            wanted: rows.wanted.iter().copied().collect(),
-            outputs: rows.outputs.iter().cloned().collect(),
-        });
+        self.shared.offer(Seen::new(watch, Purpose::Count, role, rows));
+    }
+
+    /// Lets a version learn from rows, as many as it wants at this moment.
+    fn teach(&self, watch: &Arc<Watch>, role: Role, rows: Rows<'_>) {
+        if let Some(learner) = watch.learner().filter(|learner| learner.wants()) {
+            learner.took(rows.inputs.first().map_or(1, tensors::rows));
+            self.shared.offer(Seen::new(watch, Purpose::Learn, role, rows));
+        }
     }
 }
 
@@ -234,6 +250,17 @@ impl Shared {
 }
 
 impl Seen {
+    fn new(watch: &Arc<Watch>, purpose: Purpose, role: Role, rows: Rows<'_>) -> Seen {
+        Seen {
+            watch: Arc::clone(watch),
+            purpose,
+            role,
+            inputs: rows.inputs.iter().cloned().collect(),
+            wanted: rows.wanted.iter().copied().collect(),
+            outputs: rows.outputs.iter().cloned().collect(),
+        }
+    }
+
     fn bytes(&self) -> usize {
         self.inputs.iter().chain(&self.outputs).map(|tensor| tensor.data().len()).sum()
     }

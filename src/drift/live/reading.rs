@@ -91,9 +91,11 @@ fn roles(active: &Active) -> impl Iterator<Item = Role> {
 
 /// `columns` is the number of those that have series.
 fn reading(watch: &Watch, columns: usize) -> DriftReading {
-    let (state, active) = match &watch.standing {
-        Standing::None { .. } => (ProfileState::None, None),
-        Standing::Active(active) => (ProfileState::Active, Some(active)),
+    let active = watch.active();
+    let state = match (active, &watch.standing) {
+        (Some(_), _) => ProfileState::Active,
+        (None, Standing::Warming(_)) => ProfileState::Warming,
+        (None, _) => ProfileState::None,
     };
     DriftReading {
         model: watch.model.clone(),

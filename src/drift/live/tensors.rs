@@ -105,25 +105,25 @@ fn count_text(column: &Column, text: &[u8], tally: &mut Tally) {
 }
 
 /// What is derived of one row's probabilities.
-fn of_row(derived: Derived, tensor: &Tensor, row: usize, width: usize) -> f64 {
+pub(super) fn of_row(derived: Derived, tensor: &Tensor, row: usize, width: usize) -> f64 {
     let row = (row * width..(row + 1) * width).map_while(|at| tensor.number(at));
     derived.of_probabilities(&row.collect::<SmallVec<[f64; FEW]>>())
 }
 
 /// Rows of a tensor; a scalar is one.
-fn rows(tensor: &Tensor) -> usize {
+pub(super) fn rows(tensor: &Tensor) -> usize {
     tensor.shape().rows().unwrap_or(1)
 }
 
 /// Elements of one row.
-fn width(tensor: &Tensor) -> usize {
+pub(super) fn width(tensor: &Tensor) -> usize {
     tensor.shape().elements().checked_div(rows(tensor)).unwrap_or(0)
 }
 
 /// The place of an index within a row; no index stands for the only element.
 /// `None` where a row has no such place: dimensions may differ from request to
 /// request.
-fn offset(tensor: &Tensor, index: &[usize]) -> Option<usize> {
+pub(super) fn offset(tensor: &Tensor, index: &[usize]) -> Option<usize> {
     let dims = tensor.shape().dims().get(1..).unwrap_or_default();
     if index.is_empty() {
         return (width(tensor) == 1).then_some(0);

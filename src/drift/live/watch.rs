@@ -2,14 +2,17 @@
 //! counted against it.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
 use super::against::Against;
+use super::learn::{LearningBounds, Progress, Subjects};
 use super::reading::Exported;
 use super::report::Report;
 use super::tap::{Rows, Tap};
+use super::warming::Warming;
 use crate::drift::profile::Profile;
 use crate::drift::tally::Tally;
 use crate::types::{Digest, ModelName, Signature, Version};
@@ -92,6 +95,9 @@ pub enum Standing {
     None {
         reason: String,
     },
+    /// With nothing yet: its profile is being learnt from it. Once that is
+    /// done, with what was learnt ([`Watch::active`]).
+    Warming(Box<Warming>),
     Active(Box<Active>),
 }
 
@@ -129,19 +135,21 @@ impl Watch {
             let reason = format!("the profile ({source}) is not about this model: {reason}");
             return Watch::none(model, version, reason);
         }
-        let id: Arc<str> = Arc::from(&found.digest.hex()[..SHORT]);
-        let exported = Exported::new(model, version, &id, &found);
-        let profile = Arc::new(found.profile);
-        let active = Active {
-            exported,
-            id,
-            digest: found.digest,
-            source: found.source,
-            tap: Tap::new(Arc::clone(&profile), signature, shards),
-            profile,
-            reports: Default::default(),
-        };
+        let active = Active::new(model, version, found, signature, shards);
         Watch::new(model, version, Standing::Active(Box::new(active)))
+    }
+
+    /// Learns the profile of a version from its traffic; `file` keeps it for
+    /// the next start.
+    pub fn learning(
+        (model, version): (&ModelName, Version),
+        bounds: LearningBounds,
+        subjects: Subjects,
+        signature: &Signature,
+        (file, shards): (PathBuf, usize),
+    ) -> Arc<Watch> {
+        let warming = Warming::new(model, (bounds, subjects), signature, file, shards);
+        Watch::new(model, version, Standing::Warming(Box::new(warming)))
     }
 
     fn new(model: &ModelName, version: Version, standing: Standing) -> Arc<Watch> {
@@ -151,7 +159,27 @@ impl Watch {
     pub fn active(&self) -> Option<&Active> {
         match &self.standing {
             Standing::None { .. } => None,
+            Standing::Warming(warming) => warming.active(),
             Standing::Active(active) => Some(active),
+        }
+    }
+
+    /// How far its profile has come; none where it has one, or will have none.
+    pub fn warming(&self) -> Option<Progress> {
+        self.learner().map(Warming::progress)
+    }
+
+    /// Whether anyone wants to see its next rows.
+    pub fn wants_rows(&self) -> bool {
+        let is_counted = self.active().is_some() || self.against.load().is_some();
+        is_counted || self.learner().is_some_and(Warming::wants)
+    }
+
+    /// What learns from its rows, as long as it does.
+    pub(super) fn learner(&self) -> Option<&Warming> {
+        match &self.standing {
+            Standing::Warming(warming) if warming.active().is_none() => Some(warming),
+            _ => None,
         }
     }
 
@@ -201,6 +229,28 @@ impl Watch {
 }
 
 impl Active {
+    /// The profile is about the signature's tensors ([`Profile::misfits`]).
+    pub(super) fn new(
+        model: &ModelName,
+        version: Version,
+        found: Found,
+        signature: &Signature,
+        shards: usize,
+    ) -> Active {
+        let id: Arc<str> = Arc::from(&found.digest.hex()[..SHORT]);
+        let exported = Exported::new(model, version, &id, &found);
+        let profile = Arc::new(found.profile);
+        Active {
+            exported,
+            id,
+            digest: found.digest,
+            source: found.source,
+            tap: Tap::new(Arc::clone(&profile), signature, shards),
+            profile,
+            reports: Default::default(),
+        }
+    }
+
     /// Whether rows of a role came.
     pub(super) fn has_seen(&self, role: Role) -> bool {
         self.tap.has_seen(role)

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::against::Against;
 use super::monitor::Monitor;
 use super::pair::Pair;
+use super::warming::{ASK_EVERY, Warming};
 use super::watch::{Role, Watch};
-use super::{DriftOptions, Shared};
+use super::{DriftOptions, Purpose, Seen, Shared};
 use crate::background;
 use crate::drift::profile::Column;
 use crate::telemetry::DriftDrop;
@@ -32,12 +33,10 @@ pub(super) fn start(shared: Arc<Shared>, options: DriftOptions) -> io::Result<Th
 fn work(shared: &Shared, options: &DriftOptions) {
     background::be_nice(NICE);
     let (mut monitors, mut pairs) = (HashMap::new(), HashMap::new());
-    let mut last = Instant::now();
+    let (mut last, mut asked) = (Instant::now(), Instant::now());
     while !shared.closed.load(Ordering::Relaxed) {
         while let Some(seen) = shared.take() {
-            if !seen.watch.count(seen.role, seen.rows()) {
-                shared.metrics.dropped(DriftDrop::Busy);
-            }
+            take_in(&seen, shared);
             if last.elapsed() >= options.every {
                 break;
             }
@@ -49,7 +48,27 @@ fn work(shared: &Shared, options: &DriftOptions) {
             look(&watches, &mut monitors, now, options);
             compare(&watches, &mut pairs, now, options);
         }
+        if asked.elapsed() >= ASK_EVERY {
+            asked = Instant::now();
+            shared.watches().iter().filter_map(|watch| watch.learner()).for_each(Warming::ask);
+        }
         thread::park_timeout(PAUSE.min(options.every));
+    }
+}
+
+fn take_in(seen: &Seen, shared: &Shared) {
+    let watch = &seen.watch;
+    match seen.purpose {
+        Purpose::Count => {
+            if !watch.count(seen.role, seen.rows()) {
+                shared.metrics.dropped(DriftDrop::Busy);
+            }
+        }
+        Purpose::Learn => {
+            if let Some(learner) = watch.learner() {
+                learner.learn((&watch.model, watch.version), seen.rows(), now_us());
+            }
+        }
     }
 }
 
