@@ -10,6 +10,7 @@ mod bring_up;
 mod carry_out;
 mod decide;
 mod drain;
+mod files;
 mod handle;
 mod journal;
 mod lifecycle;
