@@ -10,6 +10,7 @@ mod predictions;
 mod probe;
 mod profile;
 mod push;
+mod retrain;
 mod route;
 mod serve;
 mod shadow;
@@ -49,6 +50,8 @@ enum Verb {
     Bucket(bucket::Bucket),
     /// Compare the answers that mirrored requests got
     Shadow(shadow::Shadow),
+    /// See whether models are to be trained anew, why, and what came of it
+    Retrain(retrain::Retrain),
     /// Send what is known by now of predictions: labels, true values or rewards
     Feedback(feedback::Feedback),
     /// See, query, export and check what the prediction log has
@@ -77,6 +80,7 @@ pub fn run(before_serving: fn()) -> ExitCode {
         Verb::Traffic(traffic) => traffic.run(),
         Verb::Bucket(bucket) => bucket.run(),
         Verb::Shadow(shadow) => shadow.run(),
+        Verb::Retrain(retrain) => retrain.run(),
         Verb::Feedback(feedback) => feedback.run(),
         Verb::Predictions(predictions) => predictions.run(),
     }

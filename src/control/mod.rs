@@ -22,6 +22,7 @@ mod poll;
 mod profiles;
 mod registries;
 mod report;
+pub mod retrain;
 mod retry;
 mod routes;
 mod settings;

@@ -19,6 +19,7 @@ mod registry;
 mod render;
 mod render_routes;
 mod render_shadow;
+mod retrain;
 mod route;
 mod shadow;
 mod shard;
@@ -42,6 +43,7 @@ pub use quality::{
     QualityLabels, QualityMetrics, QualityReading, QualitySample, QualitySeries,
 };
 pub use registry::RegistryMetrics;
+pub use retrain::{AlertOutcome, RetrainMetrics};
 pub use route::{MAX_VARIANTS, RouteMetrics};
 pub use shadow::{DropCounts, ShadowDrop, ShadowMetrics, ShadowOutcome, ShadowOutputMetrics};
 pub use shard::{Sharded, count as shard_count};
@@ -83,6 +85,7 @@ pub struct Telemetry {
     log: Arc<LogMetrics>,
     quality: Arc<QualityMetrics>,
     drift: Arc<DriftMetrics>,
+    retrain: Arc<RetrainMetrics>,
 }
 
 impl Telemetry {
@@ -101,6 +104,7 @@ impl Telemetry {
             log: Arc::default(),
             quality: Arc::default(),
             drift: Arc::default(),
+            retrain: Arc::default(),
         }
     }
 
@@ -199,6 +203,11 @@ impl Telemetry {
         &self.drift
     }
 
+    /// What is decided about training models anew.
+    pub fn retrain(&self) -> &Arc<RetrainMetrics> {
+        &self.retrain
+    }
+
     pub fn connections(&self) -> &ConnectionMetrics {
         &self.process.connections
     }
@@ -222,6 +231,7 @@ impl Telemetry {
         registry::render(&mut page, &registries, self.cache_bytes.load(Ordering::Relaxed));
         prediction_log::render(&mut page, &self.log, &models);
         quality::render(&mut page, &self.quality);
+        retrain::render(&mut page, &self.retrain);
         if self.nv_aliases {
             triton::render(&mut page, &versions);
         }

@@ -6,6 +6,7 @@ mod calls;
 mod guard;
 mod input;
 mod log;
+mod retrain;
 mod routes;
 mod steer;
 mod why;
@@ -23,6 +24,7 @@ use super::http::refuse;
 use super::net::Listener;
 use super::side;
 use crate::control::Control;
+use crate::control::retrain::Retrain;
 use crate::request::Gateway;
 use crate::types::{Code, InferError};
 use routes::Found;
@@ -41,6 +43,7 @@ pub struct Admin {
     pub config: ConfigText,
     /// Knows the routes as requests see them.
     pub gateway: Arc<Gateway>,
+    pub retrain: Arc<Retrain>,
 }
 
 /// Serves the admin API until `stop` turns true.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use crate::api::percent;
+use crate::control::retrain::MAX_ALERT_BYTES;
 use crate::types::{InferError, ModelName, Version};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,9 @@ pub enum Operation {
     Why,
     ShadowDiff,
     Predictions,
+    Retrain,
+    TestRetrain,
+    Alerts,
     Events,
     Audit,
     Config,
@@ -44,6 +48,7 @@ impl Operation {
     pub fn body_limit(self) -> usize {
         match self {
             Operation::ApplyRoutes => 1 << 20,
+            Operation::Alerts => MAX_ALERT_BYTES,
             _ => 64 << 10,
         }
     }
@@ -82,7 +87,7 @@ const fn delete(path: &'static str, operation: Operation) -> Route {
     Route { method: Verb::Delete, path, operation }
 }
 
-pub const ROUTES: [Route; 22] = [
+pub const ROUTES: [Route; 25] = [
     get("/admin/v1/models", Operation::Models),
     get("/admin/v1/models/{name}", Operation::Model),
     post("/admin/v1/models/{name}/rollback", Operation::Rollback),
@@ -101,6 +106,9 @@ pub const ROUTES: [Route; 22] = [
     get("/admin/v1/routes/{name}/why", Operation::Why),
     get("/admin/v1/shadow/{name}/diff", Operation::ShadowDiff),
     get("/admin/v1/predictions", Operation::Predictions),
+    get("/admin/v1/retrain", Operation::Retrain),
+    post("/admin/v1/retrain/{name}/test", Operation::TestRetrain),
+    post("/admin/v1/hooks/alertmanager", Operation::Alerts),
     post("/admin/v1/registry/events", Operation::Events),
     get("/admin/v1/audit", Operation::Audit),
     get("/admin/v1/config", Operation::Config),

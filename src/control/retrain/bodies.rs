@@ -46,9 +46,7 @@ impl Body {
     /// since 1970.
     pub fn write(self, event: &Event, signer: Option<&Signer>, seconds: i64) -> Message {
         let (content_type, value) = match self {
-            Body::CloudEvent => {
-                ("application/cloudevents+json; charset=utf-8", event.structured())
-            }
+            Body::CloudEvent => ("application/cloudevents+json; charset=utf-8", event.structured()),
             Body::CloudEventBinary => ("application/json", event.data.clone()),
             Body::Argo => ("application/json", event.structured()),
             Body::Airflow => ("application/json", airflow(event)),

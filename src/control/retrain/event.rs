@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::evidence::{Drifted, Evidence};
+use super::evidence::{Drifted, Evidence, Rule};
 use super::facts::{Alert, Quality};
 use crate::types::{Digest, ModelName, Version, rfc3339};
 
@@ -53,9 +53,9 @@ struct Requested<'a> {
     version: Version,
     model_sha256: Digest,
     profile: &'a str,
-    /// `drift`, `quality` or `estimated_quality`.
+    /// `drift`, `quality` or `estimated_quality`; `test` where it is one.
     reason: &'static str,
-    rule: &'static str,
+    rule: Option<&'static str>,
     /// `critical` where quality is worse, else `warning`.
     severity: &'static str,
     /// Whether it is only to try the way.
@@ -147,15 +147,14 @@ impl Event {
         is_test: bool,
     ) -> Event {
         let traceparent = traceparent(&evidence.id);
-        let rule = evidence.rule.unwrap_or(super::evidence::Rule::InputDrift);
         let data = Requested {
             id: &evidence.id,
             model,
             version: evidence.version,
             model_sha256: evidence.digest,
             profile: &evidence.profile,
-            reason: rule.reason(),
-            rule: rule.label(),
+            reason: evidence.rule.filter(|_| !is_test).map_or("test", Rule::reason),
+            rule: evidence.rule.map(Rule::label),
             severity: if evidence.quality.is_empty() { "warning" } else { "critical" },
             test: is_test,
             findings: &evidence.findings,
@@ -265,7 +264,7 @@ fn traceparent(id: &str) -> String {
 #[cfg(test)]
 pub(super) mod fixture {
     use super::*;
-    use crate::control::retrain::evidence::{MOST_FEATURES, Rule};
+    use crate::control::retrain::evidence::MOST_FEATURES;
     use crate::control::retrain::facts::QualitySource;
 
     /// As much as there can be.
@@ -288,6 +287,7 @@ pub(super) mod fixture {
         };
         let quality = Quality {
             metric: "roc_auc".to_owned(),
+            window: "24h".to_owned(),
             reference: 0.97,
             bound: 0.96,
             less_is_better: false,

@@ -82,6 +82,26 @@ pub struct Evidence {
     pub evidence_log10: Option<f64>,
 }
 
+impl Evidence {
+    /// Nothing, for an event that only tries the way.
+    pub fn of_a_test(id: String, version: Version, digest: Digest, at: i64) -> Evidence {
+        Evidence {
+            id,
+            version,
+            digest,
+            profile: String::new(),
+            rule: None,
+            from: at,
+            to: at,
+            findings: vec!["a test: nothing is to be trained".to_owned()],
+            features: Vec::new(),
+            quality: Vec::new(),
+            alerts: Vec::new(),
+            evidence_log10: None,
+        }
+    }
+}
+
 /// A feature that drifts, in the window in which it drifts most.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drifted {

@@ -41,6 +41,8 @@ pub struct Served {
 pub struct Quality {
     /// Such as `roc_auc`.
     pub metric: String,
+    /// Such as `24h`.
+    pub window: String,
     pub reference: f64,
     /// What chunks of the reference stay above, or below where less is better.
     pub bound: f64,

@@ -156,11 +156,7 @@ impl Asked {
         if facts.offered.iter().any(|of| of.standing == Standing::Serving) {
             self.missed += 1;
         }
-        (self.missed >= LOOKS).then(|| Outcome::Rejected {
-            version,
-            digest,
-            why: why.to_owned(),
-        })
+        (self.missed >= LOOKS).then(|| Outcome::Rejected { version, digest, why: why.to_owned() })
     }
 }
 

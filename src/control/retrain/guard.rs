@@ -116,9 +116,8 @@ impl Remembered {
 fn at_once(memory: &Memory, report: &Report, rule: &GuardRule) -> Option<String> {
     let inputs = report.features.iter().filter(|feature| feature.face == "input");
     let count = inputs.clone().count();
-    let mut began: Vec<i64> = inputs
-        .filter_map(|feature| memory.features.get(&*feature.name)?.drifted_since)
-        .collect();
+    let mut began: Vec<i64> =
+        inputs.filter_map(|feature| memory.features.get(&*feature.name)?.drifted_since).collect();
     began.sort_unstable();
     let together = (0..began.len())
         .map(|first| began[first..].partition_point(|at| *at < began[first] + rule.window_us))
@@ -147,7 +146,12 @@ mod tests {
                 min_rows: 300,
                 evidence_log10: None,
                 bins: vec![Bin { label: "x".into(), reference: 1 }],
-                windows: vec![InWindow { window: "1h".into(), state: *state, counts: vec![1000], score }],
+                windows: vec![InWindow {
+                    window: "1h".into(),
+                    state: *state,
+                    counts: vec![1000],
+                    score,
+                }],
             }
         };
         Report { at: 0, state: State::Ok, features: inputs.iter().map(feature).collect() }

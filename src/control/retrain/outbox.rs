@@ -224,7 +224,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut outbox = Outbox::open(folder.path()).expect("open");
         outbox.put(event(1), 0).expect("taken");
-        outbox.settle(&event(1).id, Attempt::Refused("status 400".to_owned()), 1, 0).expect("noted");
+        outbox
+            .settle(&event(1).id, Attempt::Refused("status 400".to_owned()), 1, 0)
+            .expect("noted");
         let outbox = Outbox::open(folder.path()).expect("open");
         assert_eq!(outbox.state(&event(1).id), Some(Delivery::Failed));
         assert_eq!(outbox.due(i64::MAX), None);

@@ -21,7 +21,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-
 use super::blackout::Blackout;
 use super::decision::{Decision, Verdict, nothing, watching};
 use super::event::hash;
@@ -220,14 +219,17 @@ impl Policy {
     /// enough rows. Too few rows in all of them say nothing.
     fn is_calm(&self, finding: &Finding<'_>, features: &[String]) -> bool {
         let report = &finding.served.report;
-        let features = report.features.iter().filter(|of| features.iter().any(|to| **to == *of.name));
+        let features =
+            report.features.iter().filter(|of| features.iter().any(|to| **to == *of.name));
         features.into_iter().all(|feature| {
-            let mut told = feature.windows.iter().filter(|window| window.score.rows >= feature.min_rows);
+            let mut told =
+                feature.windows.iter().filter(|window| window.score.rows >= feature.min_rows);
             let first = told.next();
-            first.is_some() && first.into_iter().chain(told).all(|window| {
-                let score = &window.score;
-                score.psi_adjusted < self.clear.psi && score.significance.z < self.clear.z
-            })
+            first.is_some()
+                && first.into_iter().chain(told).all(|window| {
+                    let score = &window.score;
+                    score.psi_adjusted < self.clear.psi && score.significance.z < self.clear.z
+                })
         })
     }
 

@@ -24,6 +24,7 @@ fn rule_of(world: &mut World) -> Option<Rule> {
 fn quality(current: f64) -> Quality {
     Quality {
         metric: "roc_auc".to_owned(),
+        window: "24h".to_owned(),
         reference: 0.97,
         bound: 0.96,
         less_is_better: false,

@@ -23,7 +23,9 @@ pub struct Signer(Hmac<Sha256>);
 pub enum KeyError {
     #[error("a key begins with {PREFIX} and goes on in base64; this one is not base64")]
     Form,
-    #[error("a key has {LEAST} to {MOST} bytes, and this one {0}; `openssl rand -base64 32` makes one")]
+    #[error(
+        "a key has {LEAST} to {MOST} bytes, and this one {0}; `openssl rand -base64 32` makes one"
+    )]
     Length(usize),
 }
 

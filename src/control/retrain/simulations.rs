@@ -160,9 +160,10 @@ impl World {
 
     pub(super) fn facts(&self) -> Facts {
         let report = Report { at: self.now, state: Alarm::Ok, features: self.features.clone() };
-        let serving = self.offered.iter().any(|offered| {
-            offered.version == self.serves && offered.standing == Standing::Serving
-        });
+        let serving = self
+            .offered
+            .iter()
+            .any(|offered| offered.version == self.serves && offered.standing == Standing::Serving);
         let served = Served {
             version: self.serves,
             digest: digest(7),
@@ -298,6 +299,8 @@ fn a_slow_drift_requests_exactly_once() {
     world.serve(8);
     world.run(240 * HOUR, 10 * MINUTE);
     assert_eq!((world.requests.len(), world.pages), (1, 0));
-    assert!(matches!(world.state.asked.as_ref().expect("asked").outcome,
-        super::follow::Outcome::Promoted { .. }));
+    assert!(matches!(
+        world.state.asked.as_ref().expect("asked").outcome,
+        super::follow::Outcome::Promoted { .. }
+    ));
 }
