@@ -154,8 +154,9 @@ async fn a_program_that_fails_or_hangs_is_tried_again() {
         arguments: Vec::new(),
         timeout: PATIENCE,
     };
-    let attempt = Courier::new(Target::Command(missing)).expect("a client").deliver(&event(), 0);
-    assert!(matches!(attempt.await, Attempt::Later(why) if why.contains("no program")));
+    let courier = Courier::new(Target::Command(missing)).expect("a client");
+    let attempt = courier.deliver(&event(), 0).await;
+    assert!(matches!(attempt, Attempt::Later(why) if why.contains("no program")));
 }
 
 #[test]

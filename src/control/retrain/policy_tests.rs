@@ -348,6 +348,8 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn no_request_breaks_a_rule(events in prop::collection::vec(event(), 1..150)) {
         let mut world = World::new();
