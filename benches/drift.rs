@@ -1,10 +1,20 @@
-//! What counting a value costs. Bars: 5 ns per number, 25 ns per category.
+//! What counting a value costs, a scrape of the counts, and a look at them.
+//! Bars: 5 ns per number, 25 ns per category; 10 ms per scrape of three
+//! versions with 64 features each.
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use modelgate::drift::bins::{CategoryBins, EdgeBins, Scale, ValueBins};
-use modelgate::drift::{Bins, Detector, DetectorOptions, Tally};
+use modelgate::drift::live::{
+    Drift, DriftOptions, Found, Monitor, ProfileSource, Role, Rows, Watch,
+};
+use modelgate::drift::{Bins, Detector, DetectorOptions, Profile, Tally};
+use modelgate::telemetry::{Telemetry, TelemetryOptions};
+use modelgate::types::{DType, Digest, ModelName, Shape, Signature, Tensor, Version};
+use serde_json::json;
 
 const VALUES: usize = 10_000;
 
@@ -90,5 +100,91 @@ fn sequential(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, numbers, categories, sequential);
+/// So many features of ten bins.
+fn profile(features: usize) -> Profile {
+    let feature = |at: usize| {
+        json!({
+            "name": format!("feature_{at}"), "tensor": "x", "index": [at], "kind": "numeric",
+            "edges": (1..10).map(|edge| f64::from(edge) / 10.0).collect::<Vec<_>>(),
+            "counts": [1000, 1010, 990, 1020, 980, 1000, 1001, 999, 1003, 997],
+            "min": 0, "max": 1, "p001": 0.001, "p999": 0.999, "mean": 0.5, "std": 0.289,
+            "dispersion": 1.0 + at as f64 / 7.0,
+        })
+    };
+    let document = json!({
+        "schema": "modelgate.drift.profile/v1", "model": "churn",
+        "inputs": (0..features).map(feature).collect::<Vec<_>>(),
+    });
+    Profile::parse(document.to_string().as_bytes()).expect("a profile")
+}
+
+/// Rows of numbers from 0 to 1.
+fn rows(rows: usize, features: usize) -> Tensor {
+    let numbers = random().map(|bits| (bits >> 40) as f32 / (1u64 << 24) as f32);
+    let data: Vec<u8> = numbers.take(rows * features).flat_map(f32::to_le_bytes).collect();
+    let shape = Shape::new([rows as i64, features as i64]).expect("a shape");
+    Tensor::new(DType::Fp32, shape, data.into()).expect("a tensor")
+}
+
+fn scrape(c: &mut Criterion) {
+    const FEATURES: usize = 64;
+    let telemetry = Telemetry::new(TelemetryOptions::default());
+    let options = DriftOptions { every: Duration::from_millis(50), ..DriftOptions::default() };
+    let drift = Drift::start(options, telemetry.drift()).expect("a thread");
+    let signature: Signature = serde_json::from_value(json!({
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, FEATURES]}], "outputs": [],
+    }))
+    .expect("a signature");
+    let model = ModelName::parse("churn").expect("a name");
+    let watches: Vec<Arc<Watch>> = (1..=3)
+        .map(|version| {
+            let version = Version::parse(&version.to_string()).expect("a version");
+            let digest = Digest::new([7; 32]);
+            let source = ProfileSource::Sidecar;
+            let found = Found { profile: profile(FEATURES), digest, source };
+            Watch::by(&model, version, found, &signature, drift.shards())
+        })
+        .collect();
+    let inputs = [rows(1000, FEATURES)];
+    for watch in &watches {
+        drift.follow(watch);
+        drift.saw(watch, Role::Primary, Rows { inputs: &inputs, wanted: &[], outputs: &[] });
+    }
+    // Scores stand on the page once the counts were looked at.
+    while telemetry.render().matches("modelgate_drift_psi{").count() < 3 * FEATURES {
+        std::thread::yield_now();
+    }
+    let mut group = c.benchmark_group("drift");
+    group.bench_function("scrape, 3 versions of 64 features", |b| {
+        b.iter(|| black_box(telemetry.render()));
+    });
+    group.finish();
+}
+
+fn look(c: &mut Criterion) {
+    const FEATURES: usize = 512;
+    let profile = profile(FEATURES);
+    let mut monitor = Monitor::new(&profile, &DriftOptions::default());
+    let mut total: Vec<Tally> = profile.columns().map(|column| column.tally()).collect();
+    let mut values = random().map(|bits| (bits >> 11) as f64 / (1u64 << 53) as f64);
+    let mut now = 0;
+    let mut step = |minutes: i64| {
+        for (column, tally) in profile.columns().zip(&mut total) {
+            let value = values.next().expect("there is no end of them");
+            column.bins.count_number(value, tally);
+        }
+        now += minutes * 60_000_000;
+        monitor.step(&profile, now, &total)
+    };
+    // Until every bucket of both windows is in use.
+    (0..96).for_each(|_| _ = step(15));
+    (0..60).for_each(|_| _ = step(1));
+    let mut group = c.benchmark_group("drift");
+    group.bench_function("look at 512 columns, an hour and a day", |b| {
+        b.iter(|| black_box(step(0)))
+    });
+    group.finish();
+}
+
+criterion_group!(benches, numbers, categories, sequential, scrape, look);
 criterion_main!(benches);

@@ -4,9 +4,11 @@
     python3 -m venv .venv && .venv/bin/pip install -r models/requirements.txt
     .venv/bin/python models/train.py            # writes the models
     .venv/bin/python models/train.py --check    # trains again, compares, writes nothing
+    .venv/bin/python models/train.py --profiles # writes the profiles only, of the models that lie there
 
-Each version gets `model.onnx` and `golden.json`: inputs the model never saw in training and the
-outputs ONNX Runtime gives for them. Every seed is fixed and one thread does the arithmetic, so a
+Each version gets `model.onnx`, `golden.json`: inputs the model never saw in training and the outputs
+ONNX Runtime gives for them; and, but for images, `profile.json`: what its inputs looked like in
+training, built by `modelgate profile build` (MODELGATE_BIN, else target/debug/modelgate). Every seed is fixed and one thread does the arithmetic, so a
 second run gives the same predictions.
 """
 
@@ -17,6 +19,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
 import argparse
+import csv
 import hashlib
 import json
 import subprocess
@@ -37,13 +40,16 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import cross_val_predict, train_test_split
 from sklearn.pipeline import make_pipeline
 
 HERE = Path(__file__).resolve().parent
 SEED = 20240229
 TARGET_OPSET = {"": 18, "ai.onnx.ml": 3, "com.microsoft": 1}
 TOLERANCE = {"absolute": 1e-5, "relative": 1e-5}
+MODELGATE = os.environ.get("MODELGATE_BIN", str(HERE.parent / "target/debug/modelgate"))
+# Far fewer than a model of one's own should have: the sets are small.
+MIN_REFERENCE_ROWS = 300
 
 # The rated review snippets lie in this source archive (MIT), which pip fetches.
 CORPUS_PACKAGE = "vaderSentiment==3.3.2"
@@ -63,6 +69,20 @@ DATATYPES = {
 
 
 @dataclass
+class Reference:
+    """What a profile is built of: rows of training, and what a model that did not see them answers."""
+
+    columns: list[str]
+    rows: list[list]
+    truth: list
+    predicted: list
+    # Of the second class.
+    scores: list[float]
+    # More flags of `modelgate profile build`.
+    flags: list[str]
+
+
+@dataclass
 class Version:
     """One trained version of a model, ready to be written."""
 
@@ -72,6 +92,8 @@ class Version:
     golden_inputs: dict[str, np.ndarray]
     # Rows the training never saw, and their true labels: what the accuracy is measured on.
     held_out: tuple[dict[str, np.ndarray], np.ndarray]
+    # None of what is no table.
+    reference: Reference | None = None
 
     def serialized(self) -> bytes:
         return self.model.SerializeToString(deterministic=True)
@@ -86,13 +108,17 @@ class Version:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="compare with the committed models, write nothing")
+    parser.add_argument("--profiles", action="store_true", help="write the profiles of the committed models only")
     arguments = parser.parse_args()
 
     trained = [*breast_cancer(), digits(), sentiment()]
     if arguments.check:
         return check(trained)
     for version in trained:
-        write(version)
+        if not arguments.profiles:
+            write(version)
+        if version.reference is not None:
+            profile(version)
     return 0
 
 
@@ -113,6 +139,7 @@ def breast_cancer() -> list[Version]:
         n_estimators=120, max_depth=3, learning_rate=0.1, subsample=0.7, random_state=SEED
     )
 
+    names = [name.replace(" ", "_") for name in data.feature_names]
     versions = []
     for name, number, classifier, zipmap in (
         ("breast-cancer", 1, first, False),
@@ -132,6 +159,7 @@ def breast_cancer() -> list[Version]:
                 ),
                 golden_inputs={"input": golden},
                 held_out=({"input": test_x}, test_y),
+                reference=reference(classifier, names, train_x, train_y, []),
             )
         )
     return versions
@@ -293,6 +321,7 @@ def sentiment() -> Version:
         model=model,
         golden_inputs={"text": column(golden)},
         held_out=({"text": column(test_x)}, np.array(test_y, dtype=object)),
+        reference=reference(pipeline, ["text"], train_x, train_y, ["--kind", "text=text"]),
     )
 
 
@@ -361,6 +390,39 @@ def write(version: Version) -> None:
     }
     (folder / "golden.json").write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
     print(f"{version.name}/{version.version}: accuracy {version.accuracy():.3f} on held-out rows, {len(content)} bytes")
+
+
+def reference(estimator, columns: list[str], x, y, flags: list[str]) -> Reference:
+    """Scores are by cross-validation: of its own rows a model is too sure."""
+    scores = cross_val_predict(estimator, x, y, cv=5, method="predict_proba")[:, 1]
+    classes = sorted(set(y))
+    rows = [[row] if isinstance(row, str) else [str(value) for value in row] for row in x]
+    predicted = [classes[int(score > 0.5)] for score in scores]
+    # As the tensors hold them, so that they are the same wherever this runs.
+    scores = [str(np.float32(round(score, 6))) for score in scores]
+    flags = [*flags, "--positive", str(classes[1])]
+    return Reference(columns, rows, list(y), predicted, scores, flags)
+
+
+def profile(version: Version) -> None:
+    folder = HERE / version.name / str(version.version)
+    of = version.reference
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    label, scores = (output.name for output in session.get_outputs())
+    with tempfile.TemporaryDirectory() as data_folder:
+        data = Path(data_folder) / f"{version.name}.csv"
+        with data.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow([*of.columns, "truth", "predicted", "score"])
+            for row in zip(of.rows, of.truth, of.predicted, of.scores, strict=True):
+                table.writerow([*row[0], *row[1:]])
+        subprocess.run(
+            [MODELGATE, "profile", "build", "--data", data, "--model", folder, "--out", folder / "profile.json",
+             "--label", "truth", "--prediction", f"predicted={label}", "--score", f"score={scores}[1]",
+             "--min-reference-rows", str(MIN_REFERENCE_ROWS), *of.flags],
+            check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    print(f"{version.name}/{version.version}: profile of {len(of.rows)} rows")
 
 
 def check(trained: list[Version]) -> int:

@@ -1,9 +1,12 @@
-//! Counting a value allocates nothing, whatever the value.
+//! Counting allocates nothing, whatever the value and wherever it stands.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use bytes::Bytes;
 use modelgate::drift::Profile;
+use modelgate::drift::live::{Found, ProfileSource, Role, Rows, Watch};
+use modelgate::types::{DType, Digest, ModelName, Shape, Signature, Tensor, Version};
 use serde_json::json;
 
 struct Counting;
@@ -29,8 +32,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-#[test]
-fn counting_allocates_nothing() {
+fn profile() -> Profile {
     let document = json!({
         "schema": "modelgate.drift.profile/v1",
         "model": "churn",
@@ -50,7 +52,12 @@ fn counting_allocates_nothing() {
             },
         ],
     });
-    let profile = Profile::parse(document.to_string().as_bytes()).expect("a profile");
+    Profile::parse(document.to_string().as_bytes()).expect("a profile")
+}
+
+#[test]
+fn counting_a_value_allocates_nothing() {
+    let profile = profile();
     for column in profile.columns() {
         let mut tally = column.tally();
         let before = COUNT.get();
@@ -63,4 +70,41 @@ fn counting_allocates_nothing() {
         assert_eq!(COUNT.get(), before, "{}", column.name);
         assert_eq!(tally.seen(), 11, "{}", column.name);
     }
+}
+
+#[test]
+fn counting_the_rows_of_an_answer_allocates_nothing() {
+    let signature: Signature = serde_json::from_value(json!({
+        "inputs": [
+            {"name": "x", "datatype": "FP32", "shape": [-1, 2]},
+            {"name": "plan", "datatype": "BYTES", "shape": [-1]},
+        ],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1]}],
+    }))
+    .expect("a signature");
+    let found =
+        Found { profile: profile(), digest: Digest::new([7; 32]), source: ProfileSource::Sidecar };
+    let name = ModelName::parse("churn").expect("a name");
+    let watch = Watch::by(&name, Version::FIRST, found, &signature, 2);
+    let active = watch.active().expect("it fits");
+
+    let tensor = |dtype, dims: &[i64], data: Vec<u8>| {
+        let shape = Shape::new(dims.iter().copied()).expect("a shape");
+        Tensor::new(dtype, shape, Bytes::from(data)).expect("a tensor")
+    };
+    let x = [30f32, 4.0, f32::NAN, 5.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let plans = [b"\x01\0\0\0a".as_slice(), b"\x03\0\0\0new"].concat();
+    let inputs = [tensor(DType::Fp32, &[2, 2], x), tensor(DType::Bytes, &[2], plans)];
+    let outputs = [tensor(DType::Fp32, &[2], vec![0; 8])];
+    let rows = Rows { inputs: &inputs, wanted: &[0], outputs: &outputs };
+
+    // The first rows of a role make the tallies, and a thread's first its number.
+    assert!(active.count(Role::Primary, rows));
+    let before = COUNT.get();
+    for _ in 0..10 {
+        assert!(active.count(Role::Primary, rows));
+    }
+    assert_eq!(COUNT.get(), before);
+    let total = active.total(Role::Primary).expect("rows came");
+    assert!(total.iter().all(|tally| tally.seen() == 22));
 }

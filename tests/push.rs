@@ -62,6 +62,17 @@ fn package() -> (TempDir, String) {
     (files, path)
 }
 
+/// A profile of the input of [`model`].
+fn profile(model: &str) -> Value {
+    json!({
+        "schema": "modelgate.drift.profile/v1", "model": model,
+        "inputs": [{
+            "name": "x", "tensor": "x", "kind": "values", "values": [0.0, 1.0],
+            "counts": [1000, 1000],
+        }],
+    })
+}
+
 fn source(root: &Path) -> DirSource {
     // Versions with a manifest are whole at once.
     DirSource::new("test", root, Duration::from_secs(1), Duration::from_secs(3600))
@@ -76,7 +87,7 @@ fn a_folder_becomes_the_next_version_with_its_manifest() {
     let case = |name: &str, value: &str| case.replace("NAME", name).replace("VALUE", value);
     let golden = format!(r#"{{"inputs": {}, "outputs": {}}}"#, case("x", "1"), case("y", "-1"));
     write(more.path(), "golden", golden);
-    write(more.path(), "profile", "{}");
+    write(more.path(), "profile", profile("iris").to_string());
     let golden = more.path().join("golden").display().to_string();
     let profile = more.path().join("profile").display().to_string();
     write(registry.path(), "iris/7/model.onnx", model(9, 10));
@@ -198,6 +209,37 @@ fn what_is_no_version_is_refused_before_anything_is_written() {
         refused(&[&path, "iris", "--to", &to, &version], 2, "is not a version");
     }
     assert_eq!(fs::read_dir(registry.path()).expect("a folder").count(), 0);
+}
+
+/// Wherever the gateway would find it, it has to be one that it takes.
+#[test]
+fn a_profile_is_checked_before_the_push() {
+    let (registry, (files, path)) = (folder(), package());
+    let (to, own) = (registry.path().display().to_string(), files.path().join("p"));
+    let own = own.display().to_string();
+    let mut other = profile("iris");
+    other["inputs"][0]["tensor"] = json!("z");
+    let flags = ["--to", &to, "--profile", &own];
+    let refused_as = |more: &[&str], content: &Value, part: &str| {
+        write(files.path(), "p", content.to_string());
+        refused(&[&[&path, "iris"], &flags[..], more].concat(), 6, part);
+    };
+    refused_as(&[], &json!({}), "the profile (sidecar) is refused: not a profile");
+    refused_as(&[], &profile("tulip"), "is of the model 'tulip', and this is 'iris'");
+    refused_as(&[], &other, "the model has no input 'z'; it has 'x' FP32 [-1]");
+    refused_as(&["--no-probe"], &profile("tulip"), "--name iris");
+    // What the model takes is not known then.
+    write(files.path(), "p", other.to_string());
+    pushed(&[&[&path, "iris"], &flags[..], &["--no-probe"]].concat());
+
+    write(files.path(), "profile.json", "{}");
+    refused(&[&path, "iris", "--to", &to], 6, "the profile (sidecar) is refused");
+    fs::remove_file(files.path().join("profile.json")).expect("removed");
+    write(files.path(), "MLmodel", "flavors: {}");
+    write(files.path(), "drift_profile.json", "{}");
+    refused(&[&path, "iris", "--to", &to], 6, "the profile (mlflow) is refused");
+    let left = fs::read_dir(registry.path().join("iris")).expect("a folder").count();
+    assert_eq!(left, 1, "nothing is left of the refused pushes");
 }
 
 #[test]

@@ -69,7 +69,8 @@ pub struct Args {
     /// of one by its index [default: 1].
     #[arg(long = "dim", value_name = "INPUT[@AXIS]=N", value_parser = parse_dim)]
     pub dims: Vec<DimArg>,
-    /// Send the inputs of this file (a JSON infer request) instead of made-up ones.
+    /// Send this file (a JSON infer request; with the ending .jsonl or .ndjson one a line, in
+    /// turns) instead of made-up inputs.
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
     /// Seed of the made-up inputs and of the order of the models.

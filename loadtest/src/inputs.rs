@@ -135,11 +135,18 @@ struct BodyInput {
 }
 
 impl InputFile {
-    pub fn read(path: &Path) -> Result<Self, Error> {
-        match fs::read(path) {
-            Ok(text) => Ok(Self { text }),
-            Err(error) => Err(Error::Usage(format!("{}: {error}", path.display()))),
+    /// The requests of a file: one a line where its name ends in `.jsonl` or
+    /// `.ndjson`, else one.
+    pub fn read(path: &Path) -> Result<Vec<Self>, Error> {
+        let unusable = |error: String| Error::Usage(format!("{}: {error}", path.display()));
+        let text = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        if !matches!(ending, Some("jsonl" | "ndjson")) {
+            return Ok(vec![Self { text }]);
         }
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        let files: Vec<_> = lines.map(|line| Self { text: line.to_vec() }).collect();
+        if files.is_empty() { Err(unusable("it has no line".to_owned())) } else { Ok(files) }
     }
 
     /// The body to send as JSON, byte for byte.
@@ -175,6 +182,23 @@ mod tests {
 
     fn dim(axis: Option<usize>, size: u64) -> DimArg {
         DimArg { input: "x".into(), axis, size }
+    }
+
+    #[test]
+    fn files_of_lines_have_a_request_each() {
+        let folder = std::env::temp_dir().join(format!("loadtest-lines-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let read = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::write(&path, text).unwrap();
+            InputFile::read(&path)
+                .map(|files| files.into_iter().map(InputFile::into_json).collect())
+        };
+        let lines: Vec<Vec<u8>> = read("a.jsonl", "{\"id\":\"1\"}\n\n{\"id\":\"2\"}").unwrap();
+        assert_eq!(lines, [b"{\"id\":\"1\"}", b"{\"id\":\"2\"}"]);
+        assert_eq!(read("a.json", "{\n}\n").unwrap(), [b"{\n}\n"]);
+        assert!(read("b.ndjson", "\n \n").is_err());
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

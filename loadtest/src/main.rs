@@ -118,12 +118,12 @@ fn requests(args: &Args, target: &Target) -> Result<Vec<Vec<Prepared>>, Error> {
         let [model] = args.models.as_slice() else {
             return Err(Error::Usage("--input: give one --model".into()));
         };
-        let file = InputFile::read(path)?;
-        let request = match args.protocol {
-            Protocol::HttpJson => Prepared::from_json(&target.authority, model, file.into_json())?,
-            _ => Prepared::new(args.protocol, &target.authority, model, &file.tensors()?)?,
+        let request = |file: InputFile| match args.protocol {
+            Protocol::HttpJson => Prepared::from_json(&target.authority, model, file.into_json()),
+            _ => Prepared::new(args.protocol, &target.authority, model, &file.tensors()?),
         };
-        return Ok(vec![vec![request]]);
+        let files = InputFile::read(path)?.into_iter();
+        return Ok(vec![files.map(request).collect::<Result<_, Error>>()?]);
     }
     let specs = ask(args, target)?;
     args.models.iter().zip(&specs).map(|(model, spec)| make(args, target, model, spec)).collect()

@@ -122,7 +122,10 @@ impl Reload {
     async fn reload(&mut self) {
         let read = (self.origin.read)();
         let config = match read {
-            Ok(config) if config == self.running.config => return,
+            // Files that it names may have changed all the same.
+            Ok(config) if config == self.running.config => {
+                return read_profiles(&self.control).await;
+            }
             Ok(config) => config,
             Err(error) => return refused(&error),
         };
@@ -189,6 +192,12 @@ impl Reload {
             Ok(()) => tracing::info!(routes = count, "the routes of the files are in force"),
             Err(error) => tracing::error!(%error, "the new routes could not be put into force"),
         }
+    }
+}
+
+async fn read_profiles(control: &Control) {
+    if let Err(error) = control.read_profiles().await {
+        tracing::error!(%error, "the profiles could not be read anew");
     }
 }
 

@@ -166,17 +166,28 @@ impl Client {
         format!("{}{path}", self.url.as_str().trim_end_matches('/'))
     }
 
+    /// What is at `path`, byte by byte.
+    pub(super) fn download(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        self.body(self.http.get(self.address(path)))
+    }
+
     fn exchange<T: DeserializeOwned>(
         &self,
         request: reqwest::RequestBuilder,
     ) -> Result<T, ClientError> {
+        let body = self.body(request)?;
+        serde_json::from_slice(&body).map_err(|error| self.strange(error.to_string()))
+    }
+
+    /// The body of an answer that is no refusal.
+    fn body(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, ClientError> {
         let (status, body) = self.runtime.block_on(async {
             let response = request.send().await.map_err(|error| self.failed(&error))?;
             let status = response.status();
             Ok::<_, ClientError>((status, self.read(response).await?))
         })?;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| self.strange(error.to_string()));
+            return Ok(body);
         }
         #[derive(serde::Deserialize)]
         struct Refusal {

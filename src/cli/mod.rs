@@ -3,6 +3,7 @@
 mod asking;
 mod bucket;
 mod client;
+mod drift;
 mod feedback;
 mod models;
 mod output;
@@ -50,6 +51,12 @@ enum Verb {
     Bucket(bucket::Bucket),
     /// Compare the answers that mirrored requests got
     Shadow(shadow::Shadow),
+    /// See how far traffic is from what models were trained on
+    ///
+    /// Without a model: all versions that are watched, at a glance. A feature has drifted where it is
+    /// far from the reference (PSI, less what chance adds), that is no chance (p), and both last.
+    /// A feature is `insufficient` where there are too few rows to tell.
+    Drift(drift::Drift),
     /// See whether models are to be trained anew, why, and what came of it
     Retrain(retrain::Retrain),
     /// Send what is known by now of predictions: labels, true values or rewards
@@ -64,6 +71,7 @@ const CONFIG_INVALID: u8 = 3;
 const CANNOT_REACH: u8 = 4;
 const WAIT_TIMED_OUT: u8 = 5;
 const REJECTED: u8 = 6;
+const INCONCLUSIVE: u8 = 7;
 
 /// Parses the command line and runs the verb; `before_serving` first, where that is to serve.
 pub fn run(before_serving: fn()) -> ExitCode {
@@ -80,6 +88,7 @@ pub fn run(before_serving: fn()) -> ExitCode {
         Verb::Traffic(traffic) => traffic.run(),
         Verb::Bucket(bucket) => bucket.run(),
         Verb::Shadow(shadow) => shadow.run(),
+        Verb::Drift(drift) => drift.run(),
         Verb::Retrain(retrain) => retrain.run(),
         Verb::Feedback(feedback) => feedback.run(),
         Verb::Predictions(predictions) => predictions.run(),

@@ -68,6 +68,7 @@ impl Lifecycle {
                 instance.ready = Some(Ready { servable, share });
                 // The settings may have changed while it was loaded.
                 model.renew_recorders(&self.workshop.recording);
+                model.renew_watches(&self.workshop);
                 self.enter(&name, content, attempt, Stage::Ready, None);
             }
             Happened::Rejected(rejection) => {

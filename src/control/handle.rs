@@ -92,6 +92,8 @@ pub enum Command {
     Promote(ModelName, Promotion, Asked, Reply<RouteStatus>),
     /// Put a configuration into force.
     Apply(Box<Setup>, Reply<()>),
+    /// Read the profiles anew that the configuration names.
+    ReadProfiles(Reply<()>),
 }
 
 impl Control {
@@ -222,6 +224,11 @@ impl Control {
     /// Puts a configuration into force, as a whole.
     pub async fn apply(&self, setup: Setup) -> Result<(), ControlError> {
         self.ask(|reply| Command::Apply(Box::new(setup), reply)).await
+    }
+
+    /// Reads the profiles anew that the configuration names: their files may have changed.
+    pub async fn read_profiles(&self) -> Result<(), ControlError> {
+        self.ask(Command::ReadProfiles).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ControlError> {

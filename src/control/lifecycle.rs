@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::bring_up::{News, Workshop};
+use super::champions;
 use super::handle::{Command, Control};
 use super::journal::{Journal, State};
 use super::loader::Loader;
@@ -108,6 +109,8 @@ pub fn start(parts: Parts, setup: Setup) -> io::Result<(Control, watch::Receiver
     let (heard, answers) = mpsc::channel(NEWS);
     let (loads, watching) = watch::channel(Loads::default());
     let Parts { library, cache, journal, catalog, telemetry, recording, drift } = parts;
+    let (of, shards) = (Arc::clone(&catalog), drift.shards());
+    drift.set_champions(Box::new(move || champions::tell(&of, shards)));
     let workshop = Arc::new(Workshop::new(library, cache, telemetry, loader, recording, drift));
     let mut lifecycle = Lifecycle {
         setup: setup.clone(),
@@ -203,6 +206,17 @@ impl Lifecycle {
             self.audit_overtaken(Some(overtaken));
         }
         self.want();
+        self.models.values().for_each(|model| model.renew_watches(&self.workshop));
+    }
+
+    /// Reads the profiles anew that the configuration names.
+    pub(super) fn read_profiles(&self) {
+        let is_named = |model: &&Model| {
+            let good = model.settings.good.as_ref();
+            good.is_some_and(|good| good.drift.profile.is_some())
+        };
+        let models = self.models.values().filter(is_named);
+        models.for_each(|model| model.renew_watches(&self.workshop));
     }
 
     fn tick(&mut self) {

@@ -3,11 +3,12 @@
 //!
 //! `decide` and `wanted` are pure. `lifecycle` is the loop around them, with
 //! what it hears (`poll`, `bring_up`, `waiting`) and what it does (`carry_out`,
-//! `load`, `drain`, `report`, `journal`). `routes` is what names stand for
+//! `load`, `profiles`, `drain`, `report`, `journal`). `routes` is what names stand for
 //! beside models.
 
 mod bring_up;
 mod carry_out;
+mod champions;
 mod decide;
 mod drain;
 mod files;
@@ -36,6 +37,7 @@ pub use handle::{Asked, Control, ControlError, Promotion};
 pub use handle::{Command, Reply};
 pub use journal::{Journal, JournalError};
 pub use lifecycle::{Loads, Parts, start};
+pub use profiles::{ProfileFault, check_profile, graph_digest};
 pub use settings::{DeclaredRoute, DriftSettings, LabelTarget, ModelSettings, SettingsOf, Setup};
 pub use status::{
     AuditEntry, Hold, ModelStatus, ProbeStatus, RegistryStatus, RouteChange, RouteStatus, Status,

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
+use super::bring_up::Workshop;
 use super::decide::{Content, Facts, InstanceId, Needs, Plan, Standing};
 use super::journal::Remembered;
 use super::load::fit_recorder;
 use super::memory::Share;
+use super::profiles::fit_watch;
 use super::routes::{ModelView, Underway};
 use super::settings::{LabelTarget, ModelSettings, number_of};
 use super::status::{ModelStatus, ProbeStatus, VersionStatus};
@@ -232,6 +234,21 @@ impl Model {
                     fit_recorder(&servable, &recording, &digest, &policy);
                 });
             }
+        }
+    }
+
+    /// Looks anew for the profiles of ready versions. One that is the same keeps its counts.
+    pub(super) fn renew_watches(&self, workshop: &Workshop) {
+        let Some(settings) = self.settings.good.as_ref().map(|good| &good.drift) else { return };
+        for (id, instance) in &self.instances {
+            let folder = workshop.cache.get(&id.content.digest);
+            let (Some(Ready { servable, .. }), Some(folder)) = (&instance.ready, folder) else {
+                continue;
+            };
+            let (servable, settings) = (Arc::clone(servable), settings.clone());
+            let drift = Arc::clone(&workshop.drift);
+            // It reads files.
+            tokio::task::spawn_blocking(move || fit_watch(&servable, &drift, &settings, &folder));
         }
     }
 

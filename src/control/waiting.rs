@@ -91,6 +91,10 @@ impl Lifecycle {
                 self.set_up(*setup);
                 give(reply, Ok(()));
             }
+            Command::ReadProfiles(reply) => {
+                self.read_profiles();
+                give(reply, Ok(()));
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! When a column's drift is an alarm: it is both large and no chance, among
 //! all columns that were looked at, and lasts.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::score::Score;
 use super::significance::false_discoveries;
@@ -42,7 +42,7 @@ impl Default for AlarmRule {
 }
 
 /// From what nobody can tell to what is worst.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Too few rows.
@@ -51,6 +51,20 @@ pub enum State {
     Ok,
     Warning,
     Drifted,
+}
+
+impl State {
+    pub const ALL: [State; 4] = [State::Insufficient, State::Ok, State::Warning, State::Drifted];
+
+    /// As it is written, and the `state` label of metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            State::Insufficient => "insufficient",
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Drifted => "drifted",
+        }
+    }
 }
 
 /// One column's part of an evaluation.

@@ -135,13 +135,12 @@ impl EdgeBins {
     /// Says whether the value has a bin all the same.
     #[cold]
     fn note_outside(&self, value: f64, tally: &mut Tally) -> bool {
-        tally.note(match value {
-            value if value.is_nan() => Rate::Missing,
-            value if value.is_infinite() => Rate::Invalid,
-            value if value < self.least => Rate::Below,
-            _ => Rate::Above,
-        });
-        value.is_finite()
+        if !value.is_finite() {
+            note_no_number(value, tally);
+            return false;
+        }
+        tally.note(if value < self.least { Rate::Below } else { Rate::Above });
+        true
     }
 }
 
@@ -177,7 +176,7 @@ impl ValueBins {
 
     fn count(&self, value: f64, tally: &mut Tally) {
         if !value.is_finite() {
-            return tally.note(if value.is_nan() { Rate::Missing } else { Rate::Invalid });
+            return note_no_number(value, tally);
         }
         let bin = self.place(value);
         tally.hit(bin);
@@ -235,6 +234,16 @@ impl CategoryBins {
     }
 }
 
+/// What is not finite is in no bin.
+#[cold]
+fn note_no_number(value: f64, tally: &mut Tally) {
+    if value.is_nan() {
+        return tally.note(Rate::Missing);
+    }
+    tally.note(Rate::Invalid);
+    tally.note(Rate::Infinite);
+}
+
 /// Of how many numbers something is true. Without a branch, as there are few
 /// numbers and a branch on live values is mispredicted half of the time; and
 /// without a check for overflow, which would keep it from being vectorized.
@@ -265,7 +274,7 @@ mod tests {
         let tally = counted(&bins, &values);
         assert_eq!(tally.bins(), [3, 2, 3]);
         let rates = Rate::ALL.map(|rate| tally.rate(rate));
-        assert_eq!(rates, [1, 1, 1, 1, 0, 0]);
+        assert_eq!(rates, [1, 1, 1, 1, 1, 0, 0]);
         assert_eq!(tally.seen(), 10);
         let expected = (0.0 + 0.999 + 1.0 + 4.999 + 5.0 + 10.0 + 0.0 + 10.0) / 10.0;
         assert!((tally.scaled_sum() - expected).abs() < 1e-12);

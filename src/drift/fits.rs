@@ -18,6 +18,17 @@ pub enum Misfit {
     Place { column: Arc<str>, index: Vec<usize>, has: String },
 }
 
+impl Misfit {
+    /// The name of the column.
+    pub fn column(&self) -> &Arc<str> {
+        match self {
+            Misfit::NoTensor { column, .. }
+            | Misfit::Type { column, .. }
+            | Misfit::Place { column, .. } => column,
+        }
+    }
+}
+
 impl Profile {
     /// Every column that the model's tensors do not have, or have otherwise.
     /// The first dimension of a tensor is that of rows.

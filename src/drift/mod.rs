@@ -9,6 +9,7 @@
 //! - `effect`, `significance`, `gamma`, `score`: how far live counts are from
 //!   the reference's, and whether that can be chance
 //! - `alarm`: what of it is an alarm
+//! - `compare`: two samples of live rows beside each other
 //! - `sequential`: evidence between windows
 //! - `live`: the traffic of versions that are served
 //!
@@ -27,6 +28,7 @@
 pub mod alarm;
 pub mod bins;
 pub mod build;
+pub mod compare;
 pub mod derive;
 mod document;
 pub mod effect;

@@ -16,6 +16,9 @@ use crate::types::{Digest, ModelName};
 /// The only version of the form.
 pub const SCHEMA: &str = "modelgate.drift.profile/v1";
 
+/// Where an ONNX file has its profile: the key in its metadata.
+pub const METADATA_KEY: &str = "modelgate.drift.profile.v1";
+
 /// Bytes of a profile. 100 columns of 10 bins take under 64 KiB; long lists of
 /// known categories make the rest.
 pub const MAX_PROFILE_BYTES: usize = 4 << 20;
@@ -32,7 +35,7 @@ pub enum ProfileError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     pub model: ModelName,
-    /// Of the model that the outputs are of.
+    /// Of the model file that the outputs are of, without [`METADATA_KEY`] in it.
     pub model_digest: Option<Digest>,
     /// When it was built, as its builder wrote it.
     pub created: Option<String>,
@@ -181,6 +184,16 @@ impl Profile {
             },
         };
         serde_json::to_vec(&document).expect("it has no maps whose keys are not texts")
+    }
+
+    /// Without the columns at other places than these.
+    pub fn only(&self, places: &[usize]) -> Profile {
+        let of = |columns: &[Column], first: usize| {
+            let kept = columns.iter().enumerate().filter(|(at, _)| places.contains(&(first + at)));
+            kept.map(|(_, column)| column.clone()).collect()
+        };
+        let (inputs, outputs) = (of(&self.inputs, 0), of(&self.outputs, self.inputs.len()));
+        Profile { inputs, outputs, ..self.clone() }
     }
 
     /// Inputs, then outputs.

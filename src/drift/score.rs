@@ -65,14 +65,20 @@ pub struct RateChange {
 impl Column {
     /// Compares live counts with the reference.
     pub fn score(&self, live: &Tally) -> Score {
-        let (reference, bins) = (self.reference.bins(), live.bins());
-        let rates = self.rates(live);
-        if live.binned() == 0 || self.reference.binned() == 0 {
+        self.score_beside(&self.reference, live)
+    }
+
+    /// Compares counts with others in the place of the reference, as two
+    /// samples of which each has the dispersion of the reference.
+    pub fn score_beside(&self, other: &Tally, live: &Tally) -> Score {
+        let (reference, bins) = (other.bins(), live.bins());
+        let rates = rates(other, live);
+        if live.binned() == 0 || other.binned() == 0 {
             return Score { dispersion: self.dispersion, rates, ..Score::default() };
         }
         let (p, q) = (shares(reference, JEFFREYS), shares(bins, JEFFREYS));
         let (plain_p, plain_q) = (shares(reference, 0.0), shares(bins, 0.0));
-        let (ks_statistic, wasserstein_stddevs) = self.distances(bins);
+        let (ks_statistic, wasserstein_stddevs) = self.distances(reference, bins);
         Score {
             rows: live.binned(),
             psi: psi(&p, &q),
@@ -93,9 +99,9 @@ impl Column {
     }
 
     /// Distances of numbers; the bin of others has no place among them.
-    fn distances(&self, live: &[u64]) -> (Option<f64>, Option<f64>) {
+    fn distances(&self, reference: &[u64], live: &[u64]) -> (Option<f64>, Option<f64>) {
         let named = self.bins.other().unwrap_or(self.bins.count());
-        let (reference, live) = (&self.reference.bins()[..named], &live[..named]);
+        let (reference, live) = (&reference[..named], &live[..named]);
         let distance = match &self.bins {
             Bins::Edges(bins) => wasserstein(reference, live, &bins.bounds()),
             Bins::Values(bins) => wasserstein_of_values(reference, live, bins.values()),
@@ -104,23 +110,23 @@ impl Column {
         let std = self.summary.map(|summary| summary.std).filter(|std| *std > 0.0);
         (Some(kolmogorov_smirnov(reference, live)), std.map(|std| distance / std))
     }
+}
 
-    /// Missing and invalid ones are shares of all values, the others of those
-    /// in bins. No value of the reference is out of its range, or unseen.
-    fn rates(&self, live: &Tally) -> [RateChange; 5] {
-        let rates = [Rate::Missing, Rate::Invalid, Rate::Below, Rate::Above, Rate::Unseen];
-        rates.map(|rate| {
-            let whole = |tally: &Tally| match rate {
-                Rate::Missing | Rate::Invalid => tally.seen(),
-                _ => tally.binned(),
-            };
-            let (m, n) = (whole(&self.reference), whole(live));
-            let (r, c) = (self.reference.rate(rate), live.rate(rate));
-            let share = |hits: u64, of: u64| if of == 0 { 0.0 } else { hits as f64 / of as f64 };
-            let z = two_proportions(r, m, c, n);
-            RateChange { reference: share(r, m), live: share(c, n), z }
-        })
-    }
+/// Missing and invalid ones are shares of all values, the others of those
+/// in bins. No value of the reference is out of its range, or unseen.
+fn rates(reference: &Tally, live: &Tally) -> [RateChange; 5] {
+    let rates = [Rate::Missing, Rate::Invalid, Rate::Below, Rate::Above, Rate::Unseen];
+    rates.map(|rate| {
+        let whole = |tally: &Tally| match rate {
+            Rate::Missing | Rate::Invalid => tally.seen(),
+            _ => tally.binned(),
+        };
+        let (m, n) = (whole(reference), whole(live));
+        let (r, c) = (reference.rate(rate), live.rate(rate));
+        let share = |hits: u64, of: u64| if of == 0 { 0.0 } else { hits as f64 / of as f64 };
+        let z = two_proportions(r, m, c, n);
+        RateChange { reference: share(r, m), live: share(c, n), z }
+    })
 }
 
 #[cfg(test)]

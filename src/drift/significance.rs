@@ -25,6 +25,15 @@ impl Default for Significance {
     }
 }
 
+/// A probability as people read it: `0.031`, `2.4e-12`, `<1e-300`.
+pub fn readable(p: f64) -> String {
+    match p {
+        p if p < 1e-300 => "<1e-300".to_owned(),
+        p if p < 0.001 => format!("{p:.1e}"),
+        p => format!("{p:.3}"),
+    }
+}
+
 /// Tests whether the two counts come from one distribution.
 ///
 /// `chi2 = sum of (live sqrt(m/n) - reference sqrt(n/m))² / (live + reference)`
@@ -141,6 +150,12 @@ mod tests {
         assert_eq!(two_proportions(0, 10, 0, 10), 0.0);
         assert_eq!(two_proportions(0, 0, 1, 10), 0.0);
         assert_eq!(two_proportions(10, 10, 10, 10), 0.0);
+    }
+
+    #[test]
+    fn probabilities_are_readable() {
+        let shown = [1.0, 0.0314, 0.001, 9.99e-4, 2.44e-12, 0.0].map(readable);
+        assert_eq!(shown, ["1.000", "0.031", "0.001", "1.0e-3", "2.4e-12", "<1e-300"]);
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub enum Rate {
     /// What the column cannot hold: an infinity; a text in a column of
     /// numbers, or the reverse. In no bin.
     Invalid,
+    /// An infinity; counted as invalid as well.
+    Infinite,
     /// Below the reference's least value; counted in the first bin as well.
     Below,
     /// Above the reference's greatest value; counted in the last bin as well.
@@ -19,8 +21,15 @@ pub enum Rate {
 }
 
 impl Rate {
-    pub const ALL: [Rate; 6] =
-        [Rate::Missing, Rate::Invalid, Rate::Below, Rate::Above, Rate::Unseen, Rate::Saturated];
+    pub const ALL: [Rate; 7] = [
+        Rate::Missing,
+        Rate::Invalid,
+        Rate::Infinite,
+        Rate::Below,
+        Rate::Above,
+        Rate::Unseen,
+        Rate::Saturated,
+    ];
 }
 
 /// Counts of one column: bins, rates, and sums from which its mean and
@@ -79,6 +88,20 @@ impl Tally {
         self.scaled_squares += other.scaled_squares;
     }
 
+    /// What was counted since an earlier state of the same tally.
+    #[must_use]
+    pub fn since(&self, earlier: &Tally) -> Tally {
+        let less = |(own, earlier): (&u64, &u64)| own.saturating_sub(*earlier);
+        let mut rates = self.rates;
+        rates.iter_mut().zip(&earlier.rates).for_each(|(own, earlier)| *own = less((own, earlier)));
+        Tally {
+            bins: self.bins.iter().zip(&earlier.bins).map(less).collect(),
+            rates,
+            scaled_sum: self.scaled_sum - earlier.scaled_sum,
+            scaled_squares: self.scaled_squares - earlier.scaled_squares,
+        }
+    }
+
     /// Back to nothing, in the memory it has.
     pub fn clear(&mut self) {
         self.bins.fill(0);
@@ -118,13 +141,13 @@ mod tests {
 
     use super::*;
 
-    fn tally(bins: Vec<u64>, rates: [u64; 6]) -> Tally {
+    fn tally(bins: Vec<u64>, rates: [u64; 7]) -> Tally {
         Tally { bins: bins.into(), rates, scaled_sum: 1.5, scaled_squares: 0.75 }
     }
 
     #[test]
     fn what_is_in_no_bin_is_seen_all_the_same() {
-        let tally = tally(vec![3, 4], [1, 2, 100, 100, 100, 100]);
+        let tally = tally(vec![3, 4], [1, 2, 100, 100, 100, 100, 100]);
         assert_eq!((tally.binned(), tally.seen()), (7, 10));
         let mut cleared = tally.clone();
         cleared.clear();
@@ -134,7 +157,7 @@ mod tests {
     proptest! {
         #[test]
         fn merging_is_adding(parts in proptest::collection::vec(
-            (proptest::collection::vec(0..1000u64, 5), proptest::array::uniform6(0..1000u64)), 1..9
+            (proptest::collection::vec(0..1000u64, 5), proptest::array::uniform7(0..1000u64)), 1..9
         )) {
             let mut merged = Tally::new(5);
             parts.iter().for_each(|(bins, rates)| merged.merge(&tally(bins.clone(), *rates)));
@@ -145,6 +168,11 @@ mod tests {
                 prop_assert_eq!(merged.rate(rate), parts.iter().map(|part| part.1[rate as usize]).sum::<u64>());
             }
             prop_assert_eq!(merged.scaled_sum(), 1.5 * parts.len() as f64);
+            // Without the last part it is as it was before.
+            let before = merged.clone();
+            let (bins, rates) = &parts[0];
+            merged.merge(&tally(bins.clone(), *rates));
+            prop_assert_eq!(merged.since(&before), tally(bins.clone(), *rates));
         }
     }
 }

@@ -3,9 +3,11 @@
 //! [`scan`] walks a model file field by field: it keeps no content, so a hostile file
 //! costs no memory, and it refuses what is not a sound model or asks for more than its
 //! own folder. [`why_incomplete`] tells cheaply whether a file has been copied to its end.
+//! [`metadata`] reads one entry of a model's metadata, [`with_metadata`] puts one in.
 
 mod error;
 mod external;
+mod metadata;
 mod tensor;
 mod walk;
 mod wire;
@@ -15,6 +17,7 @@ use std::io::{self, Read, Seek};
 use std::path::Path;
 
 pub use error::ScanError;
+pub use metadata::{digest_without, metadata, with_metadata};
 
 use crate::types::{FileName, MODEL_FILE};
 use walk::Walk;
@@ -24,7 +27,7 @@ use wire::{Value, Wire};
 /// weights in files beside it.
 pub const MOST_BYTES: u64 = i32::MAX as u64;
 
-/// Most fields at the top level that [`why_incomplete`] looks at.
+/// Most fields at the top level that are looked at where the rest is skipped.
 const MOST_TOP_FIELDS: u64 = 1 << 20;
 
 /// What a model may ask for.

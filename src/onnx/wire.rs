@@ -182,6 +182,15 @@ impl<R: Read + Seek> Wire<R> {
     }
 }
 
+/// A whole number as it is written.
+pub(super) fn put_varint(into: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        into.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    into.push(value as u8);
+}
+
 fn length_of(field: &Field) -> Result<u64, ScanError> {
     match field.value {
         Value::Bytes(length) => Ok(length),

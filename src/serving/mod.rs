@@ -7,6 +7,7 @@
 
 pub mod batching;
 mod catalog;
+mod champions;
 mod cost;
 mod execute;
 mod job;

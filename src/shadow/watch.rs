@@ -13,7 +13,7 @@ use crate::types::Tensor;
 pub(super) fn watch(sample: &Sample, target: &Target, answer: &Answer, telemetry: &Telemetry) {
     let shadow = &target.servable;
     let watch = shadow.watch.load();
-    let Some(active) = watch.as_ref().and_then(|watch| watch.active()) else { return };
+    let Some(watch) = &*watch else { return };
     let primary = sample.primary.signature();
     let input = |name: &str| {
         let place = primary.inputs.iter().position(|input| *input.name == *name)?;
@@ -23,7 +23,7 @@ pub(super) fn watch(sample: &Sample, target: &Target, answer: &Answer, telemetry
     let inputs: SmallVec<[Tensor; 2]> =
         shadow.signature().inputs.iter().filter_map(|spec| input(&spec.name)).collect();
     let (wanted, outputs) = (&answer.wanted, &answer.outputs);
-    if !active.count(Role::Shadow, Rows { inputs: &inputs, wanted, outputs }) {
+    if !watch.count(Role::Shadow, Rows { inputs: &inputs, wanted, outputs }) {
         telemetry.drift().dropped(DriftDrop::Busy);
     }
 }

@@ -41,7 +41,12 @@ impl Page {
     }
 
     pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl Display) {
-        self.line("", labels, None, value);
+        self.line("", "", labels, None, value);
+    }
+
+    /// A sample whose first labels were written before ([`written`]).
+    pub(super) fn sample_of(&mut self, written: &str, labels: Labels<'_>, value: impl Display) {
+        self.line("", written, labels, None, value);
     }
 
     /// One histogram: `buckets` hold what fell between the bounds, with one
@@ -56,33 +61,42 @@ impl Page {
         let mut count = 0;
         for (bound, bucket) in bounds.chain(std::iter::once("+Inf")).zip(buckets) {
             count += bucket;
-            self.line("_bucket", labels, Some(bound), count);
+            self.line("_bucket", "", labels, Some(bound), count);
         }
-        self.line("_sum", labels, None, sum);
-        self.line("_count", labels, None, count);
+        self.line("_sum", "", labels, None, sum);
+        self.line("_count", "", labels, None, count);
     }
 
     pub(super) fn summary(&mut self, labels: Labels<'_>, sum: impl Display, count: impl Display) {
-        self.line("_sum", labels, None, sum);
-        self.line("_count", labels, None, count);
+        self.line("_sum", "", labels, None, sum);
+        self.line("_count", "", labels, None, count);
     }
 
     pub(super) fn finish(self) -> String {
         self.text
     }
 
-    fn line(&mut self, suffix: &str, labels: Labels<'_>, le: Option<&str>, value: impl Display) {
+    fn line(
+        &mut self,
+        suffix: &str,
+        written: &str,
+        labels: Labels<'_>,
+        le: Option<&str>,
+        value: impl Display,
+    ) {
         self.text.push_str(self.family);
         self.text.push_str(suffix);
         let labels = labels.iter().copied().chain(le.map(|le| ("le", le)));
-        let mut open = false;
-        for (name, value) in labels {
-            self.write(format_args!("{}{name}=\"", if open { ',' } else { '{' }));
-            escape(&mut self.text, value);
-            self.text.push('"');
-            open = true;
+        let begin = self.text.len();
+        self.text.push('{');
+        self.text.push_str(written);
+        write_labels(&mut self.text, labels, written.is_empty());
+        // No labels, no braces.
+        match self.text.len() == begin + 1 {
+            true => self.text.truncate(begin),
+            false => self.text.push('}'),
         }
-        self.write(format_args!("{} {value}\n", if open { "}" } else { "" }));
+        self.write(format_args!(" {value}\n"));
     }
 
     fn write(&mut self, arguments: fmt::Arguments<'_>) {
@@ -96,7 +110,33 @@ pub(super) fn seconds(nanos: u64) -> f64 {
     nanos as f64 / 1e9
 }
 
+/// Labels as they stand in a sample, for [`Page::sample_of`].
+pub(super) fn written(labels: Labels<'_>) -> String {
+    let mut text = String::new();
+    write_labels(&mut text, labels.iter().copied(), true);
+    text
+}
+
+fn write_labels<'a>(
+    text: &mut String,
+    labels: impl Iterator<Item = (&'static str, &'a str)>,
+    mut is_first: bool,
+) {
+    for (name, value) in labels {
+        if !std::mem::take(&mut is_first) {
+            text.push(',');
+        }
+        text.push_str(name);
+        text.push_str("=\"");
+        escape(text, value);
+        text.push('"');
+    }
+}
+
 fn escape(text: &mut String, value: &str) {
+    if !value.contains(['\\', '"', '\n']) {
+        return text.push_str(value);
+    }
     for character in value.chars() {
         match character {
             '\\' => text.push_str("\\\\"),
@@ -117,9 +157,12 @@ mod tests {
         page.family("m", Kind::Gauge, "Help.");
         page.sample(&[("a", "x\\y\"z\n"), ("b", "ü")], 1);
         page.sample(&[], 2);
+        page.sample_of(&written(&[("a", "x\"")]), &[("b", "y")], 3);
+        page.sample_of(&written(&[("a", "x")]), &[], 4);
         assert_eq!(
             page.finish(),
-            "# HELP m Help.\n# TYPE m gauge\nm{a=\"x\\\\y\\\"z\\n\",b=\"ü\"} 1\nm 2\n"
+            "# HELP m Help.\n# TYPE m gauge\nm{a=\"x\\\\y\\\"z\\n\",b=\"ü\"} 1\nm 2\n\
+             m{a=\"x\\\"\",b=\"y\"} 3\nm{a=\"x\"} 4\n"
         );
     }
 

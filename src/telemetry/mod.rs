@@ -33,7 +33,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::types::{ModelName, VariantName, Version};
 
-pub use drift::{DriftDrop, DriftMetrics, DriftReading};
+pub use drift::{
+    DriftColumn, DriftCounts, DriftDrop, DriftFeature, DriftLook, DriftMetrics, DriftOfRole,
+    DriftProfile, DriftReading, DriftScores, DriftSeries, DriftStates, ProfileState,
+};
 pub use labels::{Protocol, RefusedConnection};
 pub use model::{InflightGuard, ModelMetrics};
 pub use prediction_log::{LogMetrics, LogSnapshot, RecordOutcome};
@@ -231,6 +234,7 @@ impl Telemetry {
         registry::render(&mut page, &registries, self.cache_bytes.load(Ordering::Relaxed));
         prediction_log::render(&mut page, &self.log, &models);
         quality::render(&mut page, &self.quality);
+        drift::render(&mut page, &self.drift);
         retrain::render(&mut page, &self.retrain);
         if self.nv_aliases {
             triton::render(&mut page, &versions);

@@ -45,6 +45,49 @@ fn busy(telemetry: &Telemetry) -> (Arc<ModelMetrics>, Arc<VersionMetrics>) {
     (model, version)
 }
 
+/// A version whose traffic is compared with a profile, in every family of drift.
+fn drifting(telemetry: &Telemetry) {
+    let profile = DriftProfile { id: "ab".into(), sha256: "abcd".into(), source: "sidecar" };
+    let column = |name: &'static str, is_number: bool| DriftColumn {
+        name,
+        reference: &[7, 8],
+        dispersion: 1.5,
+        is_number,
+        has_range: is_number,
+        is_score: is_number,
+    };
+    let columns = [column("odd \"name\"\n", true), column("text", false)];
+    let version = Version::parse("3").expect("a version");
+    let series = DriftSeries::new(&name("m"), version, profile, columns.into_iter());
+    let window = DriftScores {
+        window: Arc::from("1h"),
+        is_alarmed: true,
+        is_sufficient: true,
+        psi: 0.5,
+        psi_adjusted: 0.25,
+        js_distance: 1e-9,
+        ks_statistic: Some(0.5),
+        wasserstein_stddevs: Some(2.0),
+    };
+    let look = DriftLook { evidence_log10: Some(300.0), windows: vec![window] };
+    let counts = DriftCounts { bins: vec![1, 2], look: Some(look), ..DriftCounts::default() };
+    let states = DriftStates { window: Arc::from("1h"), columns: vec![("drifted", 2)] };
+    let roles = ["primary", "shadow"].map(|role| DriftOfRole {
+        role,
+        features: vec![counts.clone(); 2],
+        states: vec![states.clone()],
+    });
+    let reading = DriftReading {
+        model: name("m"),
+        version,
+        state: ProfileState::Active,
+        series: Some(Arc::new(series)),
+        unexported: 1,
+        roles: roles.into(),
+    };
+    telemetry.drift().set_source(Box::new(move || vec![reading.clone()]));
+}
+
 fn assert_sample(page: &str, sample: &str) {
     assert!(page.lines().any(|line| line == sample), "{sample} is missing in:\n{page}");
 }
@@ -125,6 +168,7 @@ fn each_family_stands_once_with_help_and_type() {
     let route = telemetry.route(&name("r"), &[]);
     route.shadow.ended(ShadowOutcome::Compared);
     route.shadow.output("y").compared(true, Some(0.0), Some(1.0));
+    drifting(&telemetry);
     let page = telemetry.render();
     let mut families = BTreeSet::new();
     let mut family = "";
@@ -171,6 +215,7 @@ fn promtool_accepts_the_page() {
         let route = telemetry.route(&name("r"), &[]);
         route.shadow.ended(ShadowOutcome::Compared);
         route.shadow.output("y").compared(true, Some(0.0), Some(1.0));
+        drifting(&telemetry);
         let Some((code, errors)) = promtool(&telemetry.render()) else {
             eprintln!("skipped: promtool is not installed");
             return;
@@ -181,6 +226,20 @@ fn promtool_accepts_the_page() {
             assert_eq!(code, Some(0), "{errors}");
         }
     }
+}
+
+/// What is promised to be the most that a page has is just that.
+#[test]
+fn series_of_drift_are_counted_before_they_are_written() {
+    let telemetry = telemetry();
+    drifting(&telemetry);
+    let page = telemetry.render();
+    let of_features = page.lines().filter(|line| line.contains(",feature=\"")).count();
+    let reading = &telemetry.drift().readings()[0];
+    let series = reading.series.as_ref().expect("a profile");
+    // The feature of texts has scores of numbers in this reading, which none has.
+    let extra = 2 * 2;
+    assert_eq!(series.costs(2, 1).sum::<usize>() + extra, of_features);
 }
 
 #[test]

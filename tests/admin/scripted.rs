@@ -174,7 +174,7 @@ pub async fn answer_all(mut commands: mpsc::Receiver<Command>, asked: Arc<Mutex<
                 let _ = reply.send(Ok(audit()));
             }
             // Only the configuration's reload asks for it.
-            Command::Apply(_, reply) => drop(reply),
+            Command::Apply(_, reply) | Command::ReadProfiles(reply) => drop(reply),
             Command::ApplyRoutes(documents, dry_run, by, reply) => {
                 let names: Vec<&str> = documents.iter().map(|one| one.name().as_str()).collect();
                 note(format!("apply {} dry_run={dry_run}{}", names.join(","), who(&by)));

@@ -10,6 +10,7 @@ pub mod log;
 pub mod metrics;
 pub mod moto;
 pub mod onnx_builder;
+pub mod openapi;
 pub mod predict;
 pub mod registry;
 pub mod segments;

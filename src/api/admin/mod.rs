@@ -3,6 +3,7 @@
 //! `openapi.json` describes it; the table in `routes` is what is there.
 
 mod calls;
+mod drift;
 mod guard;
 mod input;
 mod log;

@@ -26,6 +26,9 @@ pub enum Operation {
     Promote,
     Why,
     ShadowDiff,
+    Drifts,
+    Drift,
+    DriftPlot,
     Predictions,
     Retrain,
     TestRetrain,
@@ -55,7 +58,7 @@ impl Operation {
 
     /// Whether it reads what follows the question mark.
     pub fn takes_query(self) -> bool {
-        matches!(self, Operation::Audit | Operation::Why)
+        matches!(self, Operation::Audit | Operation::Why | Operation::Drift | Operation::DriftPlot)
     }
 }
 
@@ -87,7 +90,7 @@ const fn delete(path: &'static str, operation: Operation) -> Route {
     Route { method: Verb::Delete, path, operation }
 }
 
-pub const ROUTES: [Route; 25] = [
+pub const ROUTES: [Route; 28] = [
     get("/admin/v1/models", Operation::Models),
     get("/admin/v1/models/{name}", Operation::Model),
     post("/admin/v1/models/{name}/rollback", Operation::Rollback),
@@ -105,6 +108,9 @@ pub const ROUTES: [Route; 25] = [
     post("/admin/v1/routes/{name}/promote", Operation::Promote),
     get("/admin/v1/routes/{name}/why", Operation::Why),
     get("/admin/v1/shadow/{name}/diff", Operation::ShadowDiff),
+    get("/admin/v1/drift", Operation::Drifts),
+    get("/admin/v1/drift/{name}", Operation::Drift),
+    get("/admin/v1/drift/{name}/plot.svg", Operation::DriftPlot),
     get("/admin/v1/predictions", Operation::Predictions),
     get("/admin/v1/retrain", Operation::Retrain),
     post("/admin/v1/retrain/{name}/test", Operation::TestRetrain),

@@ -1,19 +1,18 @@
 //! `modelgate profile build`.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Failure;
 use super::columns::Surveys;
 use super::model::{Model, ModelFlags};
 use super::outputs::{self, OutputFlag};
 use super::plan::{self, Asked, Choice, Part};
 use super::quality::{Metric, Positive, Quality, Slots};
 use super::summary::Summary;
+use super::{Failure, file};
 use crate::cli::output::{self, Shown};
 use crate::cli::table::{Cells, Form, Holds, Table, Wanted, suggestion};
 use crate::cli::when;
@@ -120,9 +119,7 @@ impl Build {
                 return Err(Failure::of(told.join("\n")));
             }
         }
-        write(&self.out, &json).map_err(|error| {
-            Failure::of(format!("cannot write '{}': {error}", self.out.display()))
-        })?;
+        file::write(&self.out, |out| out.write_all(&json))?;
         if self.time.is_none() {
             eprintln!("rows are taken to be in the order of time, as no --time says otherwise");
         }
@@ -385,14 +382,6 @@ impl Time {
             false => (at >= 0.0).then(|| when::show(at as i64)),
         }
     }
-}
-
-/// Written aside first, so that nobody reads half of it.
-fn write(path: &Path, json: &[u8]) -> io::Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".tmp");
-    fs::write(&aside, json)?;
-    fs::rename(&aside, path)
 }
 
 fn kind(text: &str) -> Result<(String, Asked), String> {

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod columns;
 mod diff;
+mod embed;
 mod file;
 mod model;
 mod outputs;
@@ -35,6 +36,8 @@ enum Verb {
     Check(check::Check),
     /// Show what differs between two profiles
     Diff(diff::Diff),
+    /// Put a profile into an ONNX file, so that it goes wherever the file goes
+    Embed(embed::Embed),
     /// Compare a file of rows with a profile, as the gateway compares live traffic
     Score(score::Score),
 }
@@ -72,6 +75,7 @@ impl Profile {
             Verb::Build(build) => build.run(),
             Verb::Check(check) => check.run(),
             Verb::Diff(diff) => diff.run(),
+            Verb::Embed(embed) => embed.run(),
             Verb::Score(score) => score.run(),
         };
         outcome.unwrap_or_else(|Failure(code, reason)| {

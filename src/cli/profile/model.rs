@@ -9,8 +9,8 @@ use super::Failure;
 use crate::app::config::ModelOptions;
 use crate::cli::REJECTED;
 use crate::cli::probe;
+use crate::control::graph_digest;
 use crate::engine::{Library, ProbeLimits};
-use crate::registry::file_digest;
 use crate::types::{Digest, MODEL_FILE, ModelName, RejectKind, Signature};
 
 const OPTIONS_FILE: &str = "model.yaml";
@@ -31,7 +31,7 @@ pub(super) struct ModelFlags {
 pub(super) struct Model {
     /// What the registry calls it, or its file.
     pub(super) name: Option<ModelName>,
-    /// Of the file of the graph.
+    /// Of its file, without a profile in its metadata.
     pub(super) digest: Digest,
     pub(super) signature: Signature,
     pub(super) options: ModelOptions,
@@ -47,7 +47,9 @@ impl ModelFlags {
         };
         let path = fs::canonicalize(path).map_err(failed)?;
         let file = if path.is_dir() { path.join(MODEL_FILE) } else { path };
-        let digest = file_digest(&file).map_err(failed)?;
+        let digest = graph_digest(&file).map_err(|error| {
+            Failure(REJECTED, format!("the model '{}': {error}", file.display()))
+        })?;
         let library = Library::open(self.onnxruntime.as_deref())
             .map_err(|error| Failure::of(error.to_string()))?;
         let limits = ProbeLimits { wall_ms: 60_000, cpu_ms: 120_000, memory_bytes: 8 << 30 };

@@ -190,7 +190,7 @@ fn text(answer: &Answer<'_>) -> String {
         table.row([
             column.name.to_owned(),
             summary::kind(column.kind).to_owned(),
-            state(column.state).to_owned(),
+            column.state.label().to_owned(),
             score.rows.to_string(),
             format!("{:.4}", score.psi_adjusted),
             format!("{:.4}", score.js_distance),
@@ -203,15 +203,6 @@ fn text(answer: &Answer<'_>) -> String {
     let most = too_few.map(|column| column.min_rows).max();
     let few = most.map_or(String::new(), |rows| format!("; of {rows} all would have enough"));
     format!("{table}\n{} rows against model {}{few}\n", answer.rows, answer.model)
-}
-
-fn state(state: State) -> &'static str {
-    match state {
-        State::Insufficient => "insufficient",
-        State::Ok => "ok",
-        State::Warning => "warning",
-        State::Drifted => "drifted",
-    }
 }
 
 /// Shares of live values that are no bin, where there are any on either side.

@@ -5,7 +5,7 @@ mod provenance;
 mod wait;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::output::{self, Shown};
 use super::{CANNOT_REACH, CONFIG_INVALID, FAILED, REJECTED};
 use crate::app::config::Config;
 use crate::app::registries;
+use crate::control;
 use crate::onnx::ScanRules;
 use crate::registry::{
     Bucket, GcsOptions, Package, Progress, PushError, Pushed, S3Options, SourceError, Target, push,
@@ -98,6 +99,7 @@ impl Push {
         let limits = config.models.probe.limits();
         package.manifest.signature =
             self.prove.prove(&package, limits, domains).map_err(failure)?;
+        self.check_profile(&package)?;
         package.manifest.provenance = self.provenance.provenance(&self.path);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -110,6 +112,14 @@ impl Push {
         });
         self.print(&package, &pushed, outcome.as_ref())?;
         Ok(outcome.map_or(0, |outcome| outcome.exit_code()))
+    }
+
+    /// What the gateway would not compare traffic with is not pushed as a profile.
+    fn check_profile(&self, package: &Package) -> Result<(), Failure> {
+        let files = |name: &str| package.file(name).map(Path::to_owned);
+        let signature = package.manifest.signature.as_ref();
+        control::check_profile(files, &self.name, signature)
+            .map_err(|fault| Failure(REJECTED, output::plain(&fault.to_string())))
     }
 
     fn config(&self) -> Result<Config, Failure> {

@@ -145,7 +145,7 @@ mod tests {
                 state: *state,
                 min_rows: 300,
                 evidence_log10: None,
-                bins: vec![Bin { label: "x".into(), reference: 1 }],
+                bins: [Bin { label: "x".into(), reference: 1 }].into(),
                 windows: vec![InWindow {
                     window: "1h".into(),
                     state: *state,
@@ -154,7 +154,12 @@ mod tests {
                 }],
             }
         };
-        Report { at: 0, state: State::Ok, features: inputs.iter().map(feature).collect() }
+        Report {
+            at: 0,
+            state: State::Ok,
+            features: inputs.iter().map(feature).collect(),
+            left_out: 0,
+        }
     }
 
     /// Looks every quarter of an hour at a share of unseen values.

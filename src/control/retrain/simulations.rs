@@ -159,7 +159,8 @@ impl World {
     }
 
     pub(super) fn facts(&self) -> Facts {
-        let report = Report { at: self.now, state: Alarm::Ok, features: self.features.clone() };
+        let report =
+            Report { at: self.now, state: Alarm::Ok, features: self.features.clone(), left_out: 0 };
         let serving = self
             .offered
             .iter()

@@ -3,12 +3,22 @@
 //! Whoever answered shows the rows to [`Drift::saw`]: few are counted there and
 //! then (`watch`, `tensors`, `counts`), many are handed to a thread (`worker`),
 //! which also looks at all counts every few seconds (`monitor`) and leaves what
-//! it found (`report`) for metrics (`reading`) and people.
+//! it found (`report`) for metrics (`reading`) and people (`labels`). Versions
+//! that are not the champion are counted into the bins of its profile too
+//! (`against`), and compared with it (`pair`). What all of it may take is
+//! bounded (`room`).
 
+mod against;
 mod counts;
+mod labels;
 mod monitor;
+mod pair;
 mod reading;
+#[cfg(test)]
+mod reading_tests;
 mod report;
+mod room;
+mod tap;
 mod tensors;
 #[cfg(test)]
 mod tests;
@@ -17,7 +27,7 @@ mod worker;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -28,8 +38,11 @@ use crate::background::Handover;
 use crate::telemetry::{DriftDrop, DriftMetrics};
 use crate::types::Tensor;
 
-pub use report::{Bin, Feature, InWindow, Report};
-pub use watch::{Active, Found, ProfileSource, Role, Rows, Standing, Watch};
+pub use against::Against;
+pub use monitor::Monitor;
+pub use report::{Bin, Compared, ComparedIn, Comparison, Feature, InWindow, Report};
+pub use tap::Rows;
+pub use watch::{Active, Found, ProfileSource, Role, Standing, Watch};
 
 /// Numbers that are counted by the thread that answered: some microseconds.
 const MOST_AT_ONCE: usize = 1024;
@@ -80,6 +93,8 @@ struct Shared {
     seen: Handover<Seen>,
     seen_bytes: AtomicUsize,
     watches: Mutex<Vec<Weak<Watch>>>,
+    /// Tells each watch its champion; before every look.
+    champions: OnceLock<Box<dyn Fn() + Send + Sync>>,
     metrics: Arc<DriftMetrics>,
 }
 
@@ -130,6 +145,13 @@ impl Drift {
         }
     }
 
+    /// Says who knows which version is the champion of which: `tell` calls
+    /// [`Watch::compare_with`], before every look. To be called once.
+    pub fn set_champions(&self, tell: Box<dyn Fn() + Send + Sync>) {
+        // Whoever came first is asked.
+        let _ = self.shared.champions.set(tell);
+    }
+
     /// The versions that are watched, in the order of their names and numbers.
     pub fn watches(&self) -> Vec<Arc<Watch>> {
         self.shared.watches()
@@ -138,9 +160,9 @@ impl Drift {
     /// Counts rows, or hands them over, or drops and counts them. Never waits,
     /// wakes nobody, takes no lock that it would wait for.
     pub fn saw(&self, watch: &Arc<Watch>, role: Role, rows: Rows<'_>) {
-        let Some(active) = watch.active() else { return };
-        if active.cost(rows) <= MOST_AT_ONCE {
-            if !active.count(role, rows) {
+        let Some(cost) = watch.cost(rows) else { return };
+        if cost <= MOST_AT_ONCE {
+            if !watch.count(role, rows) {
                 self.shared.metrics.dropped(DriftDrop::Busy);
             }
             return;
@@ -171,6 +193,7 @@ impl Shared {
             seen: Handover::new(room),
             seen_bytes: AtomicUsize::new(0),
             watches: Mutex::default(),
+            champions: OnceLock::new(),
             metrics,
         }
     }
@@ -191,6 +214,12 @@ impl Shared {
         let seen = self.seen.take()?;
         self.seen_bytes.fetch_sub(seen.bytes(), Ordering::Relaxed);
         Some(seen)
+    }
+
+    fn find_champions(&self) {
+        if let Some(tell) = self.champions.get() {
+            tell();
+        }
     }
 
     fn watches(&self) -> Vec<Arc<Watch>> {

@@ -2,16 +2,17 @@
 //! counted against it.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use super::counts::Counts;
+use super::against::Against;
+use super::reading::Exported;
 use super::report::Report;
-use super::tensors::{Reader, readers};
+use super::tap::{Rows, Tap};
 use crate::drift::profile::Profile;
 use crate::drift::tally::Tally;
-use crate::types::{Digest, ModelName, Signature, Tensor, Version};
+use crate::types::{Digest, ModelName, Signature, Version};
 
 /// Hexadecimal digits of a profile's digest that name it in metrics.
 const SHORT: usize = 12;
@@ -79,6 +80,9 @@ pub struct Watch {
     pub model: ModelName,
     pub version: Version,
     pub standing: Standing,
+    /// The champion's profile, into whose bins rows of this version are counted
+    /// as well; none of the champion's own.
+    against: ArcSwapOption<Against>,
 }
 
 /// Whether a version's traffic is compared with anything.
@@ -93,16 +97,13 @@ pub enum Standing {
 
 /// A profile, and what was counted against it.
 pub struct Active {
-    pub profile: Profile,
+    pub profile: Arc<Profile>,
     /// Names the profile in metrics: the first digits of its digest.
     pub id: Arc<str>,
     pub digest: Digest,
     pub source: ProfileSource,
-    inputs: Vec<Reader>,
-    outputs: Vec<Reader>,
-    shards: usize,
-    /// By role; made when the first of its rows comes.
-    counts: [OnceLock<Counts>; Role::ALL.len()],
+    pub(super) exported: Exported,
+    tap: Tap,
     /// By role: what the last look at the counts found.
     pub(super) reports: [ArcSwapOption<Report>; Role::ALL.len()],
 }
@@ -128,23 +129,23 @@ impl Watch {
             let reason = format!("the profile ({source}) is not about this model: {reason}");
             return Watch::none(model, version, reason);
         }
-        let hex = found.digest.hex();
+        let id: Arc<str> = Arc::from(&found.digest.hex()[..SHORT]);
+        let exported = Exported::new(model, version, &id, &found);
+        let profile = Arc::new(found.profile);
         let active = Active {
-            id: Arc::from(&hex[..SHORT]),
+            exported,
+            id,
             digest: found.digest,
             source: found.source,
-            inputs: readers(&found.profile.inputs, &signature.inputs),
-            outputs: readers(&found.profile.outputs, &signature.outputs),
-            profile: found.profile,
-            shards: crate::telemetry::shard_count(shards),
-            counts: Default::default(),
+            tap: Tap::new(Arc::clone(&profile), signature, shards),
+            profile,
             reports: Default::default(),
         };
         Watch::new(model, version, Standing::Active(Box::new(active)))
     }
 
     fn new(model: &ModelName, version: Version, standing: Standing) -> Arc<Watch> {
-        Arc::new(Watch { model: model.clone(), version, standing })
+        Arc::new(Watch { model: model.clone(), version, standing, against: ArcSwapOption::empty() })
     }
 
     pub fn active(&self) -> Option<&Active> {
@@ -153,63 +154,72 @@ impl Watch {
             Standing::Active(active) => Some(active),
         }
     }
-}
 
-/// A request's tensors and its answer's.
-#[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
-    /// In the signature's order.
-    pub inputs: &'a [Tensor],
-    /// Places of `outputs` in the signature.
-    pub wanted: &'a [usize],
-    pub outputs: &'a [Tensor],
-}
+    /// The champion that this version is compared with.
+    pub fn against(&self) -> Option<Arc<Against>> {
+        self.against.load_full()
+    }
 
-impl Active {
-    /// How long it takes to count rows: as many numbers take as long.
-    pub fn cost(&self, rows: Rows<'_>) -> usize {
-        self.parts(rows).map(|(reader, tensor, _)| reader.cost(tensor)).sum()
+    /// Says which version is the champion, or that this one is. What was
+    /// counted goes on as long as that, and the champion's profile, stay as they are.
+    pub fn compare_with(
+        &self,
+        champion: Option<&Arc<Watch>>,
+        signature: &Signature,
+        shards: usize,
+    ) {
+        let against = self.against.load();
+        match (champion, &*against) {
+            (None, None) => {}
+            (None, Some(_)) => self.against.store(None),
+            (Some(champion), Some(against)) if against.is_of(champion) => {}
+            (Some(champion), _) => {
+                let against = Against::new(champion, signature, shards);
+                self.against.store(Some(Arc::new(against)));
+            }
+        }
+    }
+
+    /// How long it takes to count rows: as many numbers take as long. None
+    /// where they are not counted at all.
+    pub fn cost(&self, rows: Rows<'_>) -> Option<usize> {
+        let against = self.against.load();
+        let against = against.as_ref().and_then(|against| against.tap());
+        let own = self.active().map(|active| &active.tap);
+        own.into_iter().chain(against).map(|tap| tap.cost(rows)).reduce(|own, more| own + more)
     }
 
     /// Counts rows. Takes no lock that it would have to wait for: `false` where
-    /// it could not count.
+    /// it could not count all of them.
     pub fn count(&self, role: Role, rows: Rows<'_>) -> bool {
-        let counts = self.counts[role as usize]
-            .get_or_init(|| Counts::new(self.profile.columns(), self.shards));
-        counts.count(|tallies| {
-            let (inputs, outputs) = tallies.split_at_mut(self.profile.inputs.len());
-            for (reader, tensor, is_output) in self.parts(rows) {
-                if is_output {
-                    reader.count(&self.profile.outputs, tensor, outputs);
-                } else {
-                    reader.count(&self.profile.inputs, tensor, inputs);
-                }
-            }
-        })
+        let against = self.against.load();
+        let against = against.as_ref().and_then(|against| against.tap());
+        let own = self.active().map(|active| &active.tap);
+        let taps = own.into_iter().chain(against);
+        taps.fold(true, |all, tap| tap.count(role, rows) && all)
+    }
+}
+
+impl Active {
+    /// Counts rows; as [`Watch::count`].
+    pub fn count(&self, role: Role, rows: Rows<'_>) -> bool {
+        self.tap.count(role, rows)
+    }
+
+    /// Whether rows of a role came.
+    pub(super) fn has_seen(&self, role: Role) -> bool {
+        self.tap.has_seen(role)
     }
 
     /// What was counted since the watch began, by column; none where no row of
     /// this role came.
     pub fn total(&self, role: Role) -> Option<Vec<Tally>> {
-        self.counts[role as usize].get().map(Counts::total)
+        self.tap.total(role)
     }
 
     /// What the last look at the counts found; none before the first.
     pub fn report(&self, role: Role) -> Option<Arc<Report>> {
         self.reports[role as usize].load_full()
-    }
-
-    /// Each tensor that is read with its reader, and whether it is an output.
-    fn parts<'a>(&'a self, rows: Rows<'a>) -> impl Iterator<Item = (&'a Reader, &'a Tensor, bool)> {
-        let inputs = self
-            .inputs
-            .iter()
-            .filter_map(move |reader| Some((reader, rows.inputs.get(reader.tensor)?, false)));
-        let outputs = self.outputs.iter().filter_map(move |reader| {
-            let place = rows.wanted.iter().position(|wanted| *wanted == reader.tensor)?;
-            Some((reader, rows.outputs.get(place)?, true))
-        });
-        inputs.chain(outputs)
     }
 }
 

@@ -53,7 +53,12 @@ impl Package {
 
     /// The model file, where it is now.
     pub fn model(&self) -> &Path {
-        self.paths.get(MODEL_FILE).map_or(Path::new(MODEL_FILE), PathBuf::as_path)
+        self.file(MODEL_FILE).unwrap_or(Path::new(MODEL_FILE))
+    }
+
+    /// Where the file of this name is now.
+    pub fn file(&self, name: &str) -> Option<&Path> {
+        self.paths.get(name).map(PathBuf::as_path)
     }
 
     pub fn bytes(&self) -> u64 {

@@ -12,14 +12,14 @@ import polars
 import pyarrow.dataset as ds
 import pytest
 import tritonclient.http as client
+import yaml
 
 from gateway import Gateway
 from models import folder, golden_inputs
 
 MODEL, VERSION = "breast-cancer", "2"
-COLUMNS = 30
 REQUESTS = {"one": slice(0, 1), "two": slice(1, 3), "rest": slice(3, None)}
-FEATURES = [f"f.input_{at}" for at in range(COLUMNS)]
+FEATURES = [f"f.{name}" for name in yaml.safe_load((folder(MODEL) / "model.yaml").read_text())["features"]["input"]]
 # Far above what sealing and converting one segment takes.
 ARCHIVE_SECONDS = 60
 

@@ -1,11 +1,21 @@
 //! Metrics of drift: the `modelgate_drift_*` families.
 //!
-//! Counts live with whoever counts; a scrape asks for them ([`DriftMetrics::set_source`]).
+//! Counts live with whoever counts; a scrape asks for them
+//! ([`DriftMetrics::set_source`]) and writes them down (`render`).
+
+mod reading;
+mod render;
+mod series;
 
 use std::fmt;
 use std::sync::OnceLock;
 
 use super::shard::Counter;
+
+pub use reading::{DriftCounts, DriftLook, DriftOfRole, DriftReading, DriftScores, DriftStates};
+pub use series::{DriftColumn, DriftFeature, DriftProfile, DriftSeries, ProfileState};
+
+pub(super) use render::render;
 
 /// All metrics of drift.
 #[derive(Default)]
@@ -17,10 +27,6 @@ pub struct DriftMetrics {
 /// Tells what is watched, at the moment of a scrape.
 type Source = Box<dyn Fn() -> Vec<DriftReading> + Send + Sync>;
 
-/// What is known of one version under one role.
-#[derive(Clone, Debug)]
-pub struct DriftReading {}
-
 impl DriftMetrics {
     pub fn dropped(&self, reason: DriftDrop) {
         self.dropped[reason as usize].add(1);
@@ -30,6 +36,10 @@ impl DriftMetrics {
     pub fn set_source(&self, source: Source) {
         // Whoever came first is asked.
         let _ = self.source.set(source);
+    }
+
+    pub(super) fn readings(&self) -> Vec<DriftReading> {
+        self.source.get().map_or_else(Vec::new, |source| source())
     }
 }
 
