@@ -105,7 +105,7 @@ fn counting_the_rows_of_an_answer_allocates_nothing() {
     assert!(watch.count(Role::Primary, rows));
     let before = COUNT.get();
     for _ in 0..10 {
-        assert!(watch.cost(rows) > active.cost(rows) && watch.count(Role::Primary, rows));
+        assert!(watch.cost(rows).is_some() && watch.count(Role::Primary, rows));
     }
     assert_eq!(COUNT.get(), before);
     let total = active.total(Role::Primary).expect("rows came");
