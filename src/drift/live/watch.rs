@@ -223,8 +223,11 @@ impl Watch {
         let against = self.against.load();
         let against = against.as_ref().and_then(|against| against.tap());
         let own = self.active().map(|active| &active.tap);
-        let taps = own.into_iter().chain(against);
-        taps.fold(true, |all, tap| tap.count(role, rows) && all)
+        let mut all = true;
+        for tap in own.into_iter().chain(against) {
+            all &= tap.count(role, rows);
+        }
+        all
     }
 }
 
