@@ -17,7 +17,7 @@ use modelgate::types::DType;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::gateway::{Gateway, Launch};
-use support::http::{self, Reply, Request};
+use support::http::{Reply, Request};
 use support::metrics::Scrape;
 use support::predict::{Face, Predict, tensor};
 use support::registry::Registry;
@@ -101,8 +101,13 @@ fn predict(gateway: &Gateway) {
     Predict::of("loans", [input]).ask(gateway, Face::Json).expect("an answer");
 }
 
+fn ask(gateway: &Gateway, request: Request) -> Reply {
+    let request = request.header("host", "localhost").header("content-type", "application/json");
+    request.send(gateway.admin)
+}
+
 fn status(gateway: &Gateway) -> Value {
-    http::get(gateway.admin, "/admin/v1/retrain").json()
+    ask(gateway, Request::get("/admin/v1/retrain")).json()
 }
 
 /// The outcome of the model's last request; null where there is none.
@@ -124,9 +129,7 @@ fn alert(gateway: &Gateway, status: &str) -> Reply {
     let alert = json!({"status": status, "fingerprint": "f", "labels": labels});
     let stranger = json!({"status": status, "labels": {"alertname": "NodeDown"}});
     let body = json!({"version": "4", "alerts": [alert, stranger]}).to_string();
-    Request::post("/admin/v1/hooks/alertmanager", body)
-        .header("content-type", "application/json")
-        .send(gateway.admin)
+    ask(gateway, Request::post("/admin/v1/hooks/alertmanager", body))
 }
 
 fn command(gateway: &Gateway, args: &[&str]) -> String {
@@ -153,7 +156,8 @@ fn an_alert_leads_to_one_request_and_that_to_a_version() {
     let (address, received) = receiver(1);
     let gateway = launch(&registry, data.path(), address);
     predict(&gateway);
-    assert!(!http::get(gateway.admin, "/admin/v1/config").text().contains("hunter2"));
+    let config = ask(&gateway, Request::get("/admin/v1/config"));
+    assert!(config.status == 200 && !config.text().contains("hunter2"), "{}", config.text());
 
     let taken = alert(&gateway, "firing").json();
     assert_eq!(taken, json!({"firing": 1, "resolved": 0, "ignored": 1}));
@@ -231,8 +235,6 @@ fn a_test_event_is_marked_and_changes_nothing() {
     assert_eq!((&event["data"]["test"], &event["data"]["reason"]), (&json!(true), &json!("test")));
     wait_for("an evaluation", || status(&gateway)["models"][0]["lineage"][0]["step"] == "test");
     assert_eq!(outcome(&gateway), Value::Null);
-    let unknown = Request::post("/admin/v1/retrain/nobody/test", "{}")
-        .header("content-type", "application/json")
-        .send(gateway.admin);
+    let unknown = ask(&gateway, Request::post("/admin/v1/retrain/nobody/test", "{}"));
     assert_eq!(unknown.status, 404, "{}", unknown.text());
 }

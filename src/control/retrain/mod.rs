@@ -43,6 +43,6 @@ pub use evidence::EvidenceRule;
 pub use gather::Sources;
 pub use guard::GuardRule;
 pub use policy::{ClearRule, Policy};
-pub use service::{Retrain, RetrainError, RetrainOptions};
+pub use service::{PolicyOf, Retrain, RetrainError, RetrainOptions};
 pub use signature::{KeyError, Signer};
 pub use status::{DeliveryStatus, ModelRetrain, RequestStatus, RetrainStatus, StepStatus};

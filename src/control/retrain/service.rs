@@ -29,6 +29,9 @@ use crate::types::{ModelName, next_random};
 /// How often the outbox is looked at without being told to.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The policy of a model; none where nothing is decided of it.
+pub type PolicyOf = Arc<dyn Fn(&ModelName) -> Option<Policy> + Send + Sync>;
+
 /// What it works by.
 pub struct RetrainOptions {
     /// Its own, within the data folder.
@@ -36,8 +39,7 @@ pub struct RetrainOptions {
     pub every: Duration,
     /// Requests a day, of all models.
     pub daily_budget: u32,
-    /// Of a model; none where nothing is decided of it.
-    pub policy: Arc<dyn Fn(&ModelName) -> Option<Policy> + Send + Sync>,
+    pub policy: PolicyOf,
     /// Who gets events; none where all runs are dry.
     pub courier: Option<Courier>,
     /// Addresses that events name.
