@@ -4,8 +4,8 @@
 
 use serde::Serialize;
 
+use super::tap::Rows;
 use super::tensors::{of_row, offset, rows, width};
-use super::watch::Rows;
 use crate::drift::alarm::AlarmRule;
 use crate::drift::build::{BuildOptions, ColumnSpec, Running, Survey, Value};
 use crate::drift::profile::{Column, Profile, ProfileError, Source};

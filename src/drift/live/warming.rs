@@ -10,7 +10,8 @@ use std::{fs, io};
 use sha2::{Digest as _, Sha256};
 
 use super::learn::{Learner, LearningBounds, Progress, Subjects};
-use super::watch::{Active, Found, ProfileSource, Rows};
+use super::tap::Rows;
+use super::watch::{Active, Found, ProfileSource};
 use crate::drift::profile::Profile;
 use crate::types::{Digest, ModelName, Signature, Version};
 

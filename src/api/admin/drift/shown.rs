@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::drift::State;
-use crate::drift::live::{Active, Against, Comparison, Feature, Report, Role, Standing, Watch};
+use crate::drift::live::{
+    Active, Against, Comparison, Feature, Phase, Progress, Report, Role, Standing, Watch,
+};
 use crate::types::{Digest, ModelName, Version};
 
 /// Features of a version and role that are shown at a glance.
@@ -194,11 +196,29 @@ impl Profiled {
     pub fn of(watch: &Watch) -> Profiled {
         let (active, state, reason) = match &watch.standing {
             Standing::None { reason } => (None, "none", Some(reason.clone())),
-            Standing::Active(active) => (Some(active), "active", None),
+            Standing::Warming(_) => match watch.warming() {
+                Some(progress) => (None, "warming", Some(learning(progress))),
+                None => (watch.active(), "active", None),
+            },
+            Standing::Active(active) => (Some(&**active), "active", None),
         };
-        let profile = active.map(|active| ProfileShown::of(active));
+        let profile = active.map(ProfileShown::of);
         Profiled { profile, profile_state: state, reason }
     }
+}
+
+/// How far the profile of a version has come that brought none.
+fn learning(progress: Progress) -> String {
+    let Progress { phase, rows, of_rows, of_us, .. } = progress;
+    let phase = match phase {
+        Phase::Survey => "looking for bins",
+        Phase::Count => "counting",
+    };
+    let minutes = of_us / 60_000_000;
+    format!(
+        "it is being learnt from traffic: {phase}, {rows} rows of at least {of_rows}, for at least \
+         {minutes} minutes"
+    )
 }
 
 impl ProfileShown {
