@@ -18,6 +18,7 @@ mod predictions;
 mod quality;
 mod range;
 mod registries;
+mod retrain;
 mod route_file;
 mod routes;
 mod server;
@@ -41,6 +42,7 @@ pub use onnxruntime::{OnnxRuntimeConfig, Optimization, SessionOptions};
 pub use predictions::PredictionsConfig;
 pub use quality::QualityConfig;
 pub use registries::{AzureConfig, DirConfig, GcsConfig, RegistryConfig, S3Config};
+pub use retrain::{DeliverConfig, DeliverTo, ModelRetrain, OnInputDrift, RetrainConfig};
 pub use route_file::RouteFile;
 pub use routes::RoutesConfig;
 pub use server::{ServerConfig, ShutdownConfig};
@@ -63,6 +65,7 @@ pub struct Config {
     pub predictions: PredictionsConfig,
     pub quality: QualityConfig,
     pub drift: DriftConfig,
+    pub retrain: RetrainConfig,
     pub telemetry: TelemetryConfig,
 }
 
@@ -115,6 +118,7 @@ impl Validate for Config {
         self.predictions.validate().map_err(|problem| problem.within("predictions"))?;
         self.quality.validate().map_err(|problem| problem.within("quality"))?;
         self.drift.validate().map_err(|problem| problem.within("drift"))?;
+        self.retrain.validate().map_err(|problem| problem.within("retrain"))?;
         self.telemetry.validate().map_err(|problem| problem.within("telemetry"))
     }
 }

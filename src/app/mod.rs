@@ -6,6 +6,7 @@ mod files;
 mod recording;
 pub mod registries;
 mod reload;
+mod retrain;
 mod routes;
 mod stop;
 mod wire;
@@ -24,6 +25,7 @@ use crate::admission::ByteBudget;
 use crate::api::net::{self, Workers};
 use crate::api::{Admin, Face, serve_admin, serve_ops};
 use crate::background;
+use crate::control::retrain::Sources as Known;
 use crate::control::{self, Control, Journal, JournalError, Loads, Parts};
 use crate::drift::live::Drift;
 use crate::engine::{EngineError, Library};
@@ -63,6 +65,8 @@ pub enum AppError {
     Log(#[from] LogError),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Retrain(#[from] retrain::RetrainStartError),
     #[error("cannot use the folder of the prediction log '{folder}': {source}")]
     PredictionLog { folder: PathBuf, source: io::Error },
     #[error("cannot list the models folder '{folder}': {source}")]
@@ -183,20 +187,24 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         cache,
         journal,
         catalog: Arc::clone(&gateway.catalog),
-        telemetry,
-        recording,
-        drift,
+        telemetry: Arc::clone(&telemetry),
+        recording: Arc::clone(&recording),
+        drift: Arc::clone(&drift),
         learnt: config.server.data.join("drift"),
     };
     let declared = routes::declared(&config, folder.as_ref());
     let setup = wire::setup(&config, sources.clone(), declared);
     let (control, mut loads) = control::start(parts, setup)?;
     face.set_control(control.clone());
+    let known = Known { control: control.clone(), drift, telemetry, recording };
+    let retrain = retrain::open(&config, known)?;
+    tokio::spawn(Arc::clone(&retrain).run());
     let shown = Arc::new(ArcSwap::from_pointee(config::shown(&config)));
     let speaks_to = Admin {
         control: control.clone(),
         config: Arc::clone(&shown),
         gateway: Arc::clone(&gateway),
+        retrain,
     };
     let admin = tokio::spawn(serve_admin(admin, speaks_to, stop_ops));
     let running = Running { config, sources, folder };

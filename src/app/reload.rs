@@ -227,6 +227,7 @@ fn needs_restart(running: &Config, new: &Config) -> Vec<&'static str> {
         ("predictions", !running.predictions.is_same_log(&new.predictions)),
         ("quality", running.quality != new.quality),
         ("drift", !running.drift.is_same_service(&new.drift)),
+        ("retrain", running.retrain != new.retrain),
         ("telemetry", telemetry(running) != telemetry(new)),
     ];
     sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

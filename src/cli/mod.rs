@@ -11,6 +11,7 @@ mod predictions;
 mod probe;
 mod profile;
 mod push;
+mod retrain;
 mod route;
 mod serve;
 mod shadow;
@@ -56,6 +57,8 @@ enum Verb {
     /// far from the reference (PSI, less what chance adds), that is no chance (p), and both last.
     /// A feature is `insufficient` where there are too few rows to tell.
     Drift(drift::Drift),
+    /// See whether models are to be trained anew, why, and what came of it
+    Retrain(retrain::Retrain),
     /// Send what is known by now of predictions: labels, true values or rewards
     Feedback(feedback::Feedback),
     /// See, query, export and check what the prediction log has
@@ -87,6 +90,7 @@ pub fn run(before_serving: fn()) -> ExitCode {
         Verb::Bucket(bucket) => bucket.run(),
         Verb::Shadow(shadow) => shadow.run(),
         Verb::Drift(drift) => drift.run(),
+        Verb::Retrain(retrain) => retrain.run(),
         Verb::Feedback(feedback) => feedback.run(),
         Verb::Predictions(predictions) => predictions.run(),
     }

@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::decide::Content;
+use super::files::{read, replace};
 use super::routes::RouteState;
 use super::status::{AuditEntry, Hold};
 use crate::registry::Listing;
@@ -186,35 +186,6 @@ impl Journal {
         }
         self.audit.as_mut().ok_or_else(|| io::Error::other("no audit log"))
     }
-}
-
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            tracing::warn!(file = ?path.file_name(), %error, "a file of the data folder cannot be read");
-            return None;
-        }
-    };
-    match serde_json::from_slice(&text) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            tracing::warn!(file = ?path.file_name(), %error, "a file of the data folder is damaged; passing it over");
-            None
-        }
-    }
-}
-
-/// Writes a file so that a crash leaves the old content or the new.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let half = path.with_extension("half");
-    let mut file = File::create(&half)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&half, path)?;
-    let folder = path.parent().ok_or_else(|| io::Error::other("no folder"))?;
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod registry;
 mod render;
 mod render_routes;
 mod render_shadow;
+mod retrain;
 mod route;
 mod shadow;
 mod shard;
@@ -45,6 +46,7 @@ pub use quality::{
     QualityLabels, QualityMetrics, QualityReading, QualitySample, QualitySeries,
 };
 pub use registry::RegistryMetrics;
+pub use retrain::{AlertOutcome, RetrainMetrics};
 pub use route::{MAX_VARIANTS, RouteMetrics};
 pub use shadow::{DropCounts, ShadowDrop, ShadowMetrics, ShadowOutcome, ShadowOutputMetrics};
 pub use shard::{Sharded, count as shard_count};
@@ -86,6 +88,7 @@ pub struct Telemetry {
     log: Arc<LogMetrics>,
     quality: Arc<QualityMetrics>,
     drift: Arc<DriftMetrics>,
+    retrain: Arc<RetrainMetrics>,
 }
 
 impl Telemetry {
@@ -104,6 +107,7 @@ impl Telemetry {
             log: Arc::default(),
             quality: Arc::default(),
             drift: Arc::default(),
+            retrain: Arc::default(),
         }
     }
 
@@ -202,6 +206,11 @@ impl Telemetry {
         &self.drift
     }
 
+    /// What is decided about training models anew.
+    pub fn retrain(&self) -> &Arc<RetrainMetrics> {
+        &self.retrain
+    }
+
     pub fn connections(&self) -> &ConnectionMetrics {
         &self.process.connections
     }
@@ -226,6 +235,7 @@ impl Telemetry {
         prediction_log::render(&mut page, &self.log, &models);
         quality::render(&mut page, &self.quality);
         drift::render(&mut page, &self.drift);
+        retrain::render(&mut page, &self.retrain);
         if self.nv_aliases {
             triton::render(&mut page, &versions);
         }

@@ -13,6 +13,7 @@ mod request;
 mod shape;
 mod signature;
 mod tensor;
+mod time;
 mod weight;
 
 pub use compatibility::Incompatible;
@@ -32,6 +33,7 @@ pub use request::{
 pub use shape::{MAX_RANK, Shape, ShapeError};
 pub use signature::{Dim, Signature, TensorSpec};
 pub use tensor::{Tensor, TensorError, number};
+pub use time::{civil, rfc3339};
 pub use weight::Weight;
 
 #[cfg(target_endian = "big")]

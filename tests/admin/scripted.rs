@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use modelgate::api::{self, net, serve_admin};
+use modelgate::control::retrain::Retrain;
 use modelgate::control::{
     Asked, AuditEntry, Command, Control, ControlError, Hold, ModelStatus, ProbeStatus,
     RegistryStatus, RouteChange, RouteStatus, Status, TrafficChange, VariantState, VariantStatus,
@@ -79,7 +80,8 @@ impl Admin {
         let (stop, stopped) = watch::channel(false);
         let config = Arc::new(ArcSwap::from_pointee(json!({"server": {"admin": "here"}})));
         let gateway = gateway();
-        let admin = api::Admin { control: control.clone(), config, gateway };
+        let retrain = Retrain::off();
+        let admin = api::Admin { control: control.clone(), config, gateway, retrain };
         let server = runtime.spawn(serve_admin(listener, admin, stopped));
         Admin { address, control, asked: Arc::default(), stop, server, runtime }
     }

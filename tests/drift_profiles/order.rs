@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::gateway::Launch;
 use crate::support::registry::Registry;
-use crate::world::{answers, beside, done, model, profile, until_watched};
+use crate::world::{answers, beside, done, model, profile, told, until_watched};
 
 /// Each model has a profile in one place more than the one before.
 #[test]
@@ -48,6 +48,7 @@ fn the_nearest_to_the_operator_wins() {
     for name in ["config", "sidecar", "mlflow", "onnx", "none"] {
         assert_eq!(answers(&gateway, name), "1");
     }
+    assert!(told(&gateway, "none").is_empty(), "{:?}", told(&gateway, "none"));
 }
 
 /// A version brings its own profile along, and a profile alone is a new content

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::input::{self, Ask, RollbackAsk};
 use super::routes::{Named, Operation};
-use super::{Admin, OPENAPI, drift, log, steer, why};
+use super::{Admin, OPENAPI, drift, log, retrain, steer, why};
 use crate::api::body::ResponseBody;
 use crate::api::http::{JSON, json_answer};
 use crate::api::repository::refusal;
@@ -91,6 +91,9 @@ pub(super) async fn run(
         Operation::Drift => drift::version(&admin.gateway, &named.name()?, query),
         Operation::DriftPlot => drift::plot(&admin.gateway, &named.name()?, query),
         Operation::Predictions => Ok(json_answer(StatusCode::OK, &log::status(&admin.gateway))),
+        Operation::Retrain => retrain::show(&admin.retrain),
+        Operation::TestRetrain => retrain::test(&admin.retrain, named.name()?).await,
+        Operation::Alerts => retrain::alerts(&admin.retrain, body),
         Operation::Events => {
             let registry = input::registry_of_event(body)?;
             let poked = control.poke(registry).await.map_err(refusal)?;

@@ -7,6 +7,7 @@ mod drift;
 mod guard;
 mod input;
 mod log;
+mod retrain;
 mod routes;
 mod steer;
 mod why;
@@ -24,6 +25,7 @@ use super::http::refuse;
 use super::net::Listener;
 use super::side;
 use crate::control::Control;
+use crate::control::retrain::Retrain;
 use crate::request::Gateway;
 use crate::types::{Code, InferError};
 use routes::Found;
@@ -42,6 +44,7 @@ pub struct Admin {
     pub config: ConfigText,
     /// Knows the routes as requests see them.
     pub gateway: Arc<Gateway>,
+    pub retrain: Arc<Retrain>,
 }
 
 /// Serves the admin API until `stop` turns true.

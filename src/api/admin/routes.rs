@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use crate::api::percent;
+use crate::control::retrain::MAX_ALERT_BYTES;
 use crate::types::{InferError, ModelName, Version};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,9 @@ pub enum Operation {
     Drift,
     DriftPlot,
     Predictions,
+    Retrain,
+    TestRetrain,
+    Alerts,
     Events,
     Audit,
     Config,
@@ -47,6 +51,7 @@ impl Operation {
     pub fn body_limit(self) -> usize {
         match self {
             Operation::ApplyRoutes => 1 << 20,
+            Operation::Alerts => MAX_ALERT_BYTES,
             _ => 64 << 10,
         }
     }
@@ -85,7 +90,7 @@ const fn delete(path: &'static str, operation: Operation) -> Route {
     Route { method: Verb::Delete, path, operation }
 }
 
-pub const ROUTES: [Route; 25] = [
+pub const ROUTES: [Route; 28] = [
     get("/admin/v1/models", Operation::Models),
     get("/admin/v1/models/{name}", Operation::Model),
     post("/admin/v1/models/{name}/rollback", Operation::Rollback),
@@ -107,6 +112,9 @@ pub const ROUTES: [Route; 25] = [
     get("/admin/v1/drift/{name}", Operation::Drift),
     get("/admin/v1/drift/{name}/plot.svg", Operation::DriftPlot),
     get("/admin/v1/predictions", Operation::Predictions),
+    get("/admin/v1/retrain", Operation::Retrain),
+    post("/admin/v1/retrain/{name}/test", Operation::TestRetrain),
+    post("/admin/v1/hooks/alertmanager", Operation::Alerts),
     post("/admin/v1/registry/events", Operation::Events),
     get("/admin/v1/audit", Operation::Audit),
     get("/admin/v1/config", Operation::Config),

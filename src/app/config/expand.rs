@@ -1,5 +1,6 @@
 //! `${VAR}`, `${VAR:-default}` and `${file:/path}` in string values.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Display;
 use std::fs::File;
@@ -30,6 +31,17 @@ where
 {
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| read(&text)).transpose().map_err(D::Error::custom)
+}
+
+/// The same for every value of a map.
+pub(super) fn values<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let read = |(key, text): (String, String)| Ok((key, read(&text).map_err(D::Error::custom)?));
+    texts.into_iter().map(read).collect()
 }
 
 /// Messages show the text as it stands in the file: what it refers to may be secret.

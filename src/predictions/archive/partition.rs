@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::types::ModelName;
+use crate::types::{ModelName, civil};
 
 /// The model of records that have none, or none that can be a folder's name.
 pub const UNKNOWN: &str = "_unknown";
@@ -52,21 +52,7 @@ pub fn hour_in(path: &str) -> Option<i64> {
     Some(days(year, month, day) * 24 + hour)
 }
 
-/// Year, month and day of a number of days since 1970, in the proleptic
-/// Gregorian calendar (Howard Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms", `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
-}
-
-/// The inverse of [`civil`] (`days_from_civil`).
+/// The inverse of [`civil`] (Hinnant's `days_from_civil`).
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));

@@ -44,6 +44,12 @@ impl QualityMetrics {
         self.series.store(Arc::new(series));
     }
 
+    /// What every series was last found to have.
+    pub fn readings(&self) -> Vec<(QualityKey, Arc<QualityReading>)> {
+        let series = self.series.load();
+        series.iter().map(|series| (series.key().clone(), series.reading())).collect()
+    }
+
     pub fn series_count(&self) -> usize {
         self.series.load().len()
     }
