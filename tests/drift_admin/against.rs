@@ -121,7 +121,7 @@ fn candidate_and_shadow_are_compared_with_the_champion() {
 
     let expected = &[("age", "ok"), ("income", "ok"), ("plan", "ok"), ("score", "ok")];
     let shadow = sending(&gateway, "drift/loans?version=3&role=shadow", all(expected));
-    assert_eq!((&shadow["profile_state"], &shadow["report"]), (&json!("none"), &Value::Null));
+    assert_eq!((&shadow["profile_state"], &shadow["report"]), (&json!("warming"), &Value::Null));
     let narrow = get(&gateway, "drift/loans?version=4").json();
     let reason = narrow["against"]["incomparable"][0]["reason"].as_str().expect("a reason");
     assert!(reason.starts_with("'plan': the model has no input 'plan'"), "{reason}");

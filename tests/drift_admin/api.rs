@@ -38,7 +38,7 @@ fn every_version_is_told_at_a_glance() {
         [
             r#""loans" 1 false "none""#,
             r#""loans" 2 true "active""#,
-            r#""plain" 1 true "none""#,
+            r#""plain" 1 true "warming""#,
             r#""silent" 1 true "active""#,
         ]
     );

@@ -104,7 +104,9 @@ static DRIFTED: LazyLock<(Gateway, Registry)> = LazyLock::new(|| {
         .model("silent", loans());
     let registry = with_profile(registry, "loans", 1, &other);
     let registry = with_profile(registry, "loans", 2, &profile());
-    let registry = with_profile(registry, "silent", 1, &profile());
+    let mut own = profile();
+    own["model"] = json!("silent");
+    let registry = with_profile(registry, "silent", 1, &own);
     let gateway = Launch::new().models(registry.path()).config(CONFIG).start();
     send(&gateway, "loans", Some(3.5));
     until(&gateway, "drift/loans", |drift| drift["report"]["state"] == "drifted");
