@@ -13,7 +13,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests serve build build-query test test-rust test-slow test-clients bench \
         bench-floor bench-swap bench-split bench-shadow bench-overload bench-log bench-drift bench-archive \
-        test-chaos loadtest verify \
+        test-chaos demo loadtest verify \
         fuzz clean
 
 help: ## this list
@@ -83,6 +83,9 @@ bench-drift: setup ## traffic compared with a profile beside none, as ratios
 
 bench-archive: setup-tests ## 20 million records made into Parquet, asked and aged out; ARGS="--records 2000000" for less
 	cargo bench --all-features --locked --bench archive -- --records 20000000 --python $(TEST_PYTHON) $(ARGS)
+
+demo: ## a model that ages, is trained anew and replaced, under a real Prometheus: about 5 minutes
+	scripts/demo.sh $(ARGS)
 
 loadtest: build ## drive a running gateway; ARGS go to the load generator (ARGS=--help)
 	cargo build --release --locked --package loadtest

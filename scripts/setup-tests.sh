@@ -29,20 +29,6 @@ mkdir -p .cache
 exec 9>.cache/venv.lock
 flock 9
 
-# Installs what the file `$2` names into the environment `$1`, unless it is there.
-install() {
-    local environment=$1 requirements=$2
-    local stamp=$environment/installed-requirements.txt
-    if cmp -s "$requirements" "$stamp"; then return; fi
-    # Without pip inside: Debian's python3 has no ensurepip unless python3-venv is installed, and
-    # pip can install into another environment.
-    python3 -m venv --clear --without-pip "$environment"
-    echo "installing $requirements" >&2
-    python3 -m pip --python "$environment/bin/python" install --quiet --disable-pip-version-check \
-        --requirement "$requirements"
-    cp "$requirements" "$stamp"
-}
-
-install .cache/venv tests/clients/requirements.txt
+scripts/install-python.sh .cache/venv tests/clients/requirements.txt
 # Of its own: it brings other versions of what the clients need.
-install .cache/moto tests/moto/requirements.txt
+scripts/install-python.sh .cache/moto tests/moto/requirements.txt

@@ -34,7 +34,7 @@ impl<T: Default> Sharded<T> {
 }
 
 impl<T> Sharded<T> {
-    /// As [`Sharded::new`], of copies that have to be made.
+    /// Copies that have to be made; `shards` comes from [`count`].
     pub fn of(shards: usize, make: impl Fn() -> T) -> Sharded<T> {
         Sharded((0..shards.max(1)).map(|_| Padded(make())).collect())
     }
