@@ -84,13 +84,13 @@ class Demo:
         told = f"; {quality['metric']} is {quality['current']:.3f}, was {quality['reference']:.3f}" if quality else ""
         tell(f"training is requested, for {reason}: {', '.join(sorted(features))}{told}")
 
-        wait("version 2 is ready", 240, lambda: self.state(2) == "ready")
+        wait("version 2 is ready", 240, lambda: self.is_ready(2))
         aged = self.accuracy(1, 1000)
         tell(f"the worker pushed version 2; of all answers so far version 1 was right about {aged:.1%}")
         self.apply_route({"version": 2, "percent": 100, "cpuPercent": 100})
         compared = wait("the shadow is compared", 120, self.compared)
         tell(f"version 2 is a shadow: {compared} of its answers were compared with those of version 1")
-        self.modelgate("traffic", "promote", MODEL, "2", "--reason", "the shadow is sound")
+        self.modelgate("traffic", "promote", MODEL, "--version", 2, "--reason", "the shadow is sound")
         tell("version 2 is promoted")
 
         fresh = wait("labels of version 2", 120, lambda: self.accuracy(2, 1000))
@@ -152,7 +152,7 @@ class Demo:
         )
         tools = REPOSITORY / ".cache" / "prometheus"
         self.programs.start(
-            "alertmanager", tools / "alertmanager", f"--config.file={alertmanager}", "--cluster.listen-address=",
+            "alertmanager", REPOSITORY / "scripts" / "alertmanager.sh", f"--config.file={alertmanager}", "--cluster.listen-address=",
             f"--storage.path={self.folder / 'alertmanager'}", f"--web.listen-address={self.at('alertmanager')}",
             ready=f"http://{self.at('alertmanager')}/-/ready",
         )  # fmt: skip
@@ -267,9 +267,9 @@ class Demo:
         events = [json.loads(line) for line in lines if line.startswith('{"')]
         return next((event for event in events if event["type"].endswith("requested.v1")), None)
 
-    def state(self, version: int) -> str | None:
-        model = ask(f"http://{self.at('admin')}/admin/v1/models/{MODEL}")
-        return next((of["state"] for of in model["versions"] if of["version"] == version), None)
+    def is_ready(self, version: int) -> bool:
+        ask(f"http://{self.at('http')}/v2/models/{MODEL}/versions/{version}/ready")
+        return True
 
     def compared(self) -> int | None:
         page = ask(f"http://{self.at('metrics')}/metrics")

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from loans import NUMBERS, PURPOSE, TRUTH
-from programs import run
+from programs import Missing, run
 from train import train
 
 MODEL = "loans"
@@ -49,7 +49,7 @@ class Worker:
         since = event["time"]
         while len(rows := self.export(since)) < options.rows:
             print(f"{len(rows)} labelled rows since {since}", flush=True)
-            time.sleep(2)
+            time.sleep(3)
         accuracy = train(rows, options.work / "model", rows["weight"].to_numpy())
         profile = options.work / "profile.json"
         build_profile(options.modelgate, options.work / "model", profile)
@@ -63,13 +63,16 @@ class Worker:
     def export(self, since: str) -> pd.DataFrame:
         """What was recorded and labelled since, in the names that the model was trained by."""
         out = self.options.work / "export.parquet"
-        run(
-            self.options.query, "export", "--data", self.options.data, "--for-training", "--model", MODEL,
-            "--since", since, "--out", out,
-        )  # fmt: skip
+        try:
+            run(
+                self.options.query, "export", "--data", self.options.data, "--for-training", "--model", MODEL,
+                "--since", since, "--out", out,
+            )  # fmt: skip
+        except Missing as refused:
+            # Nothing has a label yet.
+            print(refused, flush=True)
+            return pd.DataFrame()
         rows = pd.read_parquet(out)
-        if rows.empty:
-            return rows
         named = {f"f.{name}": name for name in [*NUMBERS, PURPOSE]}
         rows = rows.rename(columns=named)
         rows[TRUTH] = rows["label"].astype(int)

@@ -39,6 +39,8 @@ fetch() {
     for pair in "${missing[@]}"; do
         mv "$work/unpacked/usr/bin/${pair%=*}" "$folder/${pair#*=}"
     done
+    rm -rf "$folder/share-$package"
+    mv "$work/unpacked/usr/share" "$folder/share-$package"
     rm -rf "$work"
 }
 

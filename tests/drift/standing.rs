@@ -22,9 +22,14 @@ fn a_version_without_a_profile_that_fits_serves_and_says_so() {
     }
     let counted = |scrape: &Scrape| bins(scrape, &[("feature", "age")], 3) == [1.0, 0.0, 0.0];
     let scrape = page_where(&gateway, "the row of one model", counted);
-    for (model, has) in [("misfit", 0.0), ("broken", 0.0), ("bare", 0.0), ("person", 1.0)] {
-        assert_eq!(state(&scrape, model, "active"), has, "{model}");
-        assert_eq!(state(&scrape, model, "none"), 1.0 - has, "{model}");
+    let standings =
+        [("misfit", "none"), ("broken", "none"), ("bare", "warming"), ("person", "active")];
+    for (model, standing) in standings {
+        for of in ["none", "warming", "active"] {
+            let expected = f64::from(u8::from(of == standing));
+            assert_eq!(state(&scrape, model, of), expected, "{model}: {of}");
+        }
+        let has = f64::from(u8::from(standing == "active"));
         assert_eq!(scrape.sum("modelgate_drift_profile_info", &[("model", model)]), has, "{model}");
     }
 }
