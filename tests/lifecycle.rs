@@ -83,6 +83,27 @@ fn requests_under_way_are_answered_before_the_end() {
     assert!(stopping.elapsed() < SOON);
 }
 
+/// The kernel completes connections that the gateway has not come to accept yet.
+#[test]
+fn requests_that_came_before_the_signal_are_answered() {
+    let registry = registry();
+    let gateway = start(&registry, "");
+    gateway.signal(Signal::STOP);
+    let asked = (0..16).map(|_| {
+        let mut connection = gateway.connect();
+        connection.write(&square().json_request().bytes()).expect("a request");
+        connection
+    });
+    let asked: Vec<_> = asked.collect();
+    gateway.terminate();
+    gateway.signal(Signal::CONT);
+    for mut connection in asked {
+        let reply = connection.try_reply().expect("an answer");
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+    assert_eq!(gateway.wait(SOON).code(), Some(0));
+}
+
 #[test]
 fn during_the_drain_delay_requests_are_served_while_not_ready() {
     let registry = registry();

@@ -175,9 +175,10 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
     let ops = listen("metrics", config.server.metrics)?;
     let admin = listen("admin", config.server.admin)?;
     let (accepting, stop_accepting) = watch::channel(false);
+    let (answering, stop_answering) = watch::channel(false);
     let (serving_ops, stop_ops) = watch::channel(false);
     let ops = tokio::spawn(serve_ops(ops, Arc::clone(&gateway), stop_ops.clone()));
-    let (workers, pool) = Workers::start(threads, &face, &stop_accepting)?;
+    let (workers, pool) = Workers::start(threads, &face, &stop_answering)?;
     tokio::spawn(Arc::clone(&workers).watch());
     let http = tokio::spawn(http.accept_into(Arc::clone(&workers), stop_accepting.clone()));
     let grpc = tokio::spawn(grpc.accept_into(workers, stop_accepting));
@@ -232,6 +233,8 @@ async fn run(config: Config, origin: Origin) -> Result<(), AppError> {
         tokio::time::sleep(Duration::from_millis(shutdown.drain_delay_ms)).await;
         accepting.send_replace(true);
         let _ = (http.await, grpc.await);
+        // Not before: whoever was accepted last has a thread to answer.
+        answering.send_replace(true);
         tokio::task::spawn_blocking(move || pool.join()).await
     };
     signals.or_second(Duration::from_millis(shutdown.grace_ms), drained).await;

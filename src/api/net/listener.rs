@@ -33,13 +33,23 @@ pub fn bind(address: SocketAddr) -> io::Result<Listener> {
 }
 
 impl Listener {
-    /// Accepts until `stop` turns true.
+    /// Accepts until `stop` turns true, and then what the kernel has completed
+    /// by that moment: clients may have sent their requests.
     pub async fn accept_into(self, workers: Arc<Workers>, mut stop: watch::Receiver<bool>) {
         loop {
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = stop.wait_for(|stop| *stop) => break,
                 Some(socket) = self.accept() => workers.take(socket),
                 else => {}
+            }
+        }
+        let Ok(listener) = self.socket.into_std() else { return };
+        // No more than there may be: others come all the time.
+        for _ in 0..BACKLOG {
+            let Ok((socket, _)) = listener.accept() else { return };
+            let unblocked = socket.set_nonblocking(true);
+            if let Ok(socket) = unblocked.and_then(|()| TcpStream::from_std(socket)) {
+                workers.take(socket);
             }
         }
     }
