@@ -83,24 +83,30 @@ fn requests_under_way_are_answered_before_the_end() {
     assert!(stopping.elapsed() < SOON);
 }
 
-/// The kernel completes connections that the gateway has not come to accept yet.
+/// The thread that is to answer them runs something long when the signal comes.
 #[test]
 fn requests_that_came_before_the_signal_are_answered() {
-    let registry = registry();
-    let gateway = start(&registry, "");
-    gateway.signal(Signal::STOP);
-    let asked = (0..16).map(|_| {
+    let registry = Registry::new()
+        .model("square", zoo::square_plus_one())
+        .model("slow", zoo::halving())
+        .options("slow", "execution: inline");
+    let gateway = start(&registry, "server: {threads: 1}");
+    let mut busy = gateway.connect();
+    busy.write(&endless(1500).json_request().bytes()).expect("a request");
+    std::thread::sleep(Duration::from_millis(200));
+    let asked = (0..8).map(|_| {
         let mut connection = gateway.connect();
         connection.write(&square().json_request().bytes()).expect("a request");
         connection
     });
     let asked: Vec<_> = asked.collect();
     gateway.terminate();
-    gateway.signal(Signal::CONT);
+    wait_until_not_ready(&gateway);
     for mut connection in asked {
         let reply = connection.try_reply().expect("an answer");
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
+    assert_eq!(busy.reply().status, 504);
     assert_eq!(gateway.wait(SOON).code(), Some(0));
 }
 

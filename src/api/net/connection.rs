@@ -1,6 +1,7 @@
 //! One connection: its books, and the future that drives it.
 
 use std::future::poll_fn;
+use std::mem::MaybeUninit;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::io::TrackedIo;
@@ -196,6 +198,10 @@ pub(super) async fn drive(socket: TcpStream, connection: Arc<Connection>, face: 
         let mut driver = pin!(driver);
         until_ended(&connection, |context, order| {
             if order == ORDER_CLOSE {
+                // What has come is read first: hyper closes a connection that it has read nothing of.
+                if driver.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(());
+                }
                 driver.as_mut().graceful_shutdown();
             }
             driver.as_mut().poll(context).map(|_| ())
@@ -244,10 +250,23 @@ async fn begins_http2(socket: &TcpStream, connection: &Connection) -> std::io::R
     });
     poll_fn(|context| {
         connection.task.register(context.waker());
-        match connection.order.load(Ordering::Relaxed) {
-            ORDER_NONE => peek.as_mut().poll(context),
-            _ => Poll::Ready(Err(std::io::ErrorKind::TimedOut.into())),
+        let order = connection.order.load(Ordering::Relaxed);
+        if order < ORDER_CUT
+            && let Poll::Ready(begun) = peek.as_mut().poll(context)
+        {
+            return Poll::Ready(begun);
         }
+        // A request that came before the goodbye is answered, though nobody has looked at it yet.
+        if order == ORDER_NONE || (order == ORDER_CLOSE && has_come(socket)) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
     })
     .await
+}
+
+/// Whether there is anything to read, which the runtime may not have been told yet.
+fn has_come(socket: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    SockRef::from(socket).peek(&mut byte).is_ok_and(|bytes| bytes > 0)
 }
