@@ -184,8 +184,7 @@ impl<'g> Begun<'g> {
     /// What is recorded of this request once it is answered.
     fn answered<'a>(&'a self, done: &'a Done) -> Option<Answered<'a>> {
         let work = &self.spare.as_ref()?.work;
-        let is_private = self.ticket.chosen.served().is_some_and(|served| served.route.private);
-        let (inputs, wanted, outputs): (&[_], &[_], &[_]) = match is_private {
+        let (inputs, wanted, outputs): (&[_], &[_], &[_]) = match self.is_private() {
             true => (&[], &[], &[]),
             false => (&work.inputs, &self.wanted, &done.outputs),
         };
@@ -208,6 +207,10 @@ impl<'g> Begun<'g> {
     fn watch(&self, done: &Done) {
         let Some(servable) = self.ticket.chosen.servable() else { return };
         if let (Some(watch), Some(spare)) = (&*servable.watch.load(), &self.spare) {
+            // A profile that is learnt keeps numbers that were sent: its edges and its ends.
+            if self.is_private() && watch.active().is_none() {
+                return;
+            }
             let (inputs, wanted, outputs) = (&spare.work.inputs, &self.wanted, &done.outputs);
             self.ticket.gateway.drift.saw(watch, Role::Primary, Rows { inputs, wanted, outputs });
         }
@@ -231,6 +234,11 @@ impl<'g> Begun<'g> {
             recording,
             observing,
         })
+    }
+
+    /// Whether nothing of the request's tensors may be kept.
+    fn is_private(&self) -> bool {
+        self.ticket.chosen.served().is_some_and(|served| served.route.private)
     }
 
     fn is_mirrored(&self) -> bool {
