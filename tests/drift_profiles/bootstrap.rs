@@ -7,6 +7,7 @@ use modelgate::types::DType;
 use serde_json::Value;
 
 use crate::support::gateway::{Gateway, Launch};
+use crate::support::http::Request;
 use crate::support::metrics::Scrape;
 use crate::support::onnx_builder::{Graph, element, node, tensor as kind};
 use crate::support::predict::{Face, Predict, tensor};
@@ -100,4 +101,32 @@ fn a_version_without_a_profile_learns_one_and_keeps_it() {
     }
     let gateway = launch().start();
     assert_eq!(state(&gateway, "m", "warming"), 1.0);
+}
+
+/// A learnt profile would keep numbers that were sent.
+#[test]
+fn nothing_is_learnt_from_what_a_private_route_is_asked() {
+    let registry = Registry::new().model("m", model()).model("hidden", model());
+    let data = tempfile::tempdir().expect("a folder");
+    let launch = Launch::new().models(registry.path()).data(data.path()).config(QUICK);
+    let gateway = launch.start();
+    let route = serde_json::json!({
+        "apiVersion": "modelgate.dev/v1", "kind": "Route", "metadata": {"name": "hidden"},
+        "spec": {"private": true},
+    });
+    let body = serde_json::json!({ "routes": [route] }).to_string();
+    let request = Request::post("/admin/v1/routes", body)
+        .header("host", "localhost")
+        .header("content-type", "application/json");
+    let reply = request.send(gateway.admin);
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let mut at = 0;
+    wait_for("a profile of the other model", || {
+        at += 1;
+        ask(&gateway, "hidden", at);
+        ask(&gateway, "m", at);
+        watched(&gateway).is_some()
+    });
+    assert_eq!(state(&gateway, "hidden", "warming"), 1.0);
+    assert!(!data.path().join("drift/hidden").exists());
 }
